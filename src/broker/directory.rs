@@ -1,0 +1,63 @@
+//! What a directory is, judged by the names in it, before anything is written to it.
+
+use std::path::Path;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::file_name::{MANIFEST, META_PROPERTIES, is_negligible_at_first_open};
+use crate::vfs::{DirEntry, EntryKind};
+
+/// What a directory is to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing of anybody's: a manifest may be written.
+    New,
+    /// It has a manifest.
+    Ours,
+}
+
+/// A missing manifest never means "new" where there is anything to lose.
+pub fn judge(root: &Path, entries: &[DirEntry]) -> Result<Verdict> {
+    let holds = |name: &str| entries.iter().any(|entry| entry.name == name);
+    if holds(META_PROPERTIES) {
+        return Err(not_ours(root, "the directory belongs to a Kafka broker, for it holds meta.properties"));
+    }
+    if entries.iter().any(|entry| entry.name == MANIFEST && entry.kind == EntryKind::File) {
+        return Ok(Verdict::Ours);
+    }
+    match entries.iter().find(|entry| !is_negligible_at_first_open(&entry.name)) {
+        None => Ok(Verdict::New),
+        Some(entry) => {
+            let what =
+                format!("the directory has no {MANIFEST}, and is not empty: it holds {:?}", entry.name);
+            Err(not_ours(root, &what))
+        }
+    }
+}
+
+pub fn not_ours(root: &Path, what: &str) -> Error {
+    Error::new(ErrorKind::DirectoryNotOurs, what)
+        .in_file(root)
+        .advise("open an empty directory, or one that ottla made; nothing was changed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(names: &[&str]) -> Result<Verdict> {
+        let entries: Vec<_> =
+            names.iter().map(|name| DirEntry { name: (*name).to_owned(), kind: EntryKind::File }).collect();
+        judge(Path::new("/data"), &entries)
+    }
+
+    #[test]
+    fn only_a_directory_with_nothing_to_lose_is_new() {
+        for new in [&[][..], &["lost+found", ".lock"], &[".DS_Store", "ottla.manifest.tmp"]] {
+            assert_eq!(verdict(new).unwrap(), Verdict::New, "{new:?}");
+        }
+        assert_eq!(verdict(&["ottla.manifest", "anything"]).unwrap(), Verdict::Ours);
+        for foreign in [&["orders-0"][..], &["notes.txt"], &["ottla.manifest", "meta.properties"]] {
+            assert_eq!(verdict(foreign).unwrap_err().kind(), ErrorKind::DirectoryNotOurs, "{foreign:?}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The broker: the handle that users hold.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::options::BrokerOptions;
+use super::shared::{Shared, closed};
+use super::topic::Topic;
+use super::topics;
+use crate::config::TopicConfig;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::TopicName;
+
+/// An open data directory: topics, and the way to producers and consumers.
+///
+/// Clones are cheap and share the directory, which nobody else can open meanwhile. It is closed by
+/// [`close`](Self::close), or in order as well, but without a report, when the last handle goes: brokers,
+/// topics, partitions, producers, consumers.
+///
+/// ```
+/// # let dir = std::env::temp_dir().join(format!("ottla-doc-broker-{}", std::process::id()));
+/// use ottla::{Broker, Record, TopicConfig};
+/// use std::time::Duration;
+///
+/// let broker = Broker::open(&dir)?;
+/// let orders = broker.ensure_topic("orders", TopicConfig::new().partitions(3))?;
+/// let metadata = broker.producer().send(&orders, Record::new("paid").key("order-42"))?.wait()?;
+/// assert_eq!(metadata.offset(), 0); // and it is on stable storage
+/// broker.close(Duration::from_secs(10))?;
+/// # std::fs::remove_dir_all(&dir).ok();
+/// # Ok::<(), ottla::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Broker {
+    shared: Arc<Shared>,
+}
+
+impl Broker {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Opens a data directory; one that is not there is created.
+    ///
+    /// # Errors
+    /// [`DirectoryInUse`](ErrorKind::DirectoryInUse) names the holder;
+    /// [`DirectoryNotOurs`](ErrorKind::DirectoryNotOurs) for a file, a directory with other things in it, or a
+    /// Kafka broker's; [`UncleanShutdown`](ErrorKind::UncleanShutdown) for one that was not closed in order,
+    /// which this version cannot recover yet; [`CorruptMessage`](ErrorKind::CorruptMessage) if what it holds is
+    /// damaged. After each of them the directory is as it was.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::options().open(path)
+    }
+
+    /// The settings with which to open one.
+    #[must_use]
+    pub fn options() -> BrokerOptions {
+        BrokerOptions::default()
+    }
+
+    /// Opens an empty broker whose files are in memory, and go with it: for the tests of a service.
+    #[cfg(feature = "test-util")]
+    pub fn in_memory() -> Result<Self> {
+        Self::options().in_memory()
+    }
+
+    /// Creates a topic.
+    ///
+    /// # Errors
+    /// [`InvalidTopic`](ErrorKind::InvalidTopic) for an unusable name, or one that differs from an existing one
+    /// only in `.` and `_`; [`TopicAlreadyExists`](ErrorKind::TopicAlreadyExists);
+    /// [`InvalidPartitions`](ErrorKind::InvalidPartitions); [`InvalidConfig`](ErrorKind::InvalidConfig).
+    pub fn create_topic(&self, name: &str, config: TopicConfig) -> Result<Topic> {
+        topics::create(&self.shared, name, &config).map(|logs| Topic::new(Arc::clone(&self.shared), logs))
+    }
+
+    /// The topic of this name, created if there is none.
+    ///
+    /// # Errors
+    /// Those of [`create_topic`](Self::create_topic), but for a topic that exists:
+    /// [`TopicConfigDiffers`](ErrorKind::TopicConfigDiffers) if its configuration is another one. The message
+    /// lists each difference.
+    pub fn ensure_topic(&self, name: &str, config: TopicConfig) -> Result<Topic> {
+        let topic = match self.create_topic(name, config.clone()) {
+            Err(error) if error.kind() == ErrorKind::TopicAlreadyExists => self.topic(name)?,
+            created => return created,
+        };
+        let differences = config.differences(topic.config());
+        if differences.is_empty() {
+            return Ok(topic);
+        }
+        let what = format!("the topic exists with another configuration: {}", differences.join(", "));
+        Err(Error::new(ErrorKind::TopicConfigDiffers, what).in_topic(name))
+    }
+
+    /// The topic of this name.
+    ///
+    /// # Errors
+    /// [`UnknownTopicOrPartition`](ErrorKind::UnknownTopicOrPartition), [`Closed`](ErrorKind::Closed).
+    pub fn topic(&self, name: &str) -> Result<Topic> {
+        let wanted = TopicName::new(name)?;
+        let found = self.shared.topics.read().get(&wanted).cloned();
+        match found {
+            Some(logs) => Ok(Topic::new(Arc::clone(&self.shared), logs)),
+            None => self.shared.check_open().and_then(|()| Err(topics::unknown(name))),
+        }
+    }
+
+    /// Every topic, by name.
+    ///
+    /// # Errors
+    /// [`Closed`](ErrorKind::Closed).
+    pub fn topics(&self) -> Result<Vec<Topic>> {
+        let topics = self.shared.topics.read();
+        let found: Vec<_> =
+            topics.values().map(|logs| Topic::new(Arc::clone(&self.shared), Arc::clone(logs))).collect();
+        drop(topics);
+        if found.is_empty() {
+            self.shared.check_open()?;
+        }
+        Ok(found)
+    }
+
+    /// Deletes a topic with all its records. Handles to it get
+    /// [`UnknownTopicOrPartition`](ErrorKind::UnknownTopicOrPartition) from then on.
+    ///
+    /// # Errors
+    /// [`UnknownTopicOrPartition`](ErrorKind::UnknownTopicOrPartition); [`Closed`](ErrorKind::Closed); a
+    /// failure of the file system, after which the next opening finishes the deletion.
+    pub fn delete_topic(&self, name: &str) -> Result<()> {
+        topics::delete(&self.shared, name)
+    }
+
+    /// Writes and syncs what was sent, and closes the directory in order, for this handle and every other one:
+    /// later calls get [`Closed`](ErrorKind::Closed), blocked ones return. Closing twice is no error.
+    ///
+    /// `timeout` bounds what has not begun when it passes: a sync that hangs is waited for, the partitions after
+    /// it are left as after a crash.
+    ///
+    /// # Errors
+    /// The first failure: of a partition, now or before, or [`TimedOut`](ErrorKind::TimedOut). The directory
+    /// then counts as not closed in order.
+    pub fn close(&self, timeout: Duration) -> Result<()> {
+        self.shared.close(timeout)
+    }
+
+    pub(crate) fn check_open(&self) -> Result<()> {
+        self.shared.check_open().map_err(|_| closed())
+    }
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker").field("root", &self.shared.root).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,173 @@
+//! The manifest: which topics there are, with their configurations. A text file of ours at the root.
+//!
+//! ```text
+//! ottla manifest 1
+//! topic orders rE6H2AcSSMCQ7GdNHWIEMQ live 3
+//! config segment.bytes 1073741824
+//! config segment.ms 604800000
+//! crc32 8f2b1c0d
+//! ```
+//!
+//! The first line is magic and version. A topic is its name, its id, its state and its number of partitions,
+//! with a line for every configuration behind it; topics are sorted by name. The last line is the CRC-32 (IEEE)
+//! of everything before it, in hexadecimal. There is one way to write a manifest, and any other is refused.
+//!
+//! States: a topic is `creating` before its directories are there, `live` once they are (the commit of a
+//! creation), and `deleting` before the first of them goes (the commit of a deletion). Opening undoes the one
+//! and finishes the other.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+
+use crate::config::TopicConfig;
+use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::file_name::MANIFEST;
+use crate::model::{TopicId, TopicName};
+use crate::vfs::{Vfs, read_file, replace_file};
+
+/// Magic and version.
+const FIRST_LINE: &str = "ottla manifest 1";
+const MAGIC: &str = "ottla manifest ";
+
+/// More is no manifest: a topic takes some 300 bytes.
+const MAX_LEN: u64 = 256 * 1024 * 1024;
+
+/// Which topics there are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Manifest {
+    pub topics: BTreeMap<TopicName, TopicEntry>,
+}
+
+/// What the manifest says of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicEntry {
+    pub id: TopicId,
+    pub state: TopicState,
+    pub config: TopicConfig,
+}
+
+/// How far the creation or deletion of a topic has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TopicState {
+    Creating,
+    Live,
+    Deleting,
+}
+
+impl TopicState {
+    const ALL: [(Self, &str); 3] =
+        [(Self::Creating, "creating"), (Self::Live, "live"), (Self::Deleting, "deleting")];
+
+    fn word(self) -> &'static str {
+        Self::ALL.iter().find(|(state, _)| *state == self).map_or("", |(_, word)| word)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, word)| *word == text).map(|(state, _)| *state)
+    }
+}
+
+impl Manifest {
+    pub fn load(vfs: &dyn Vfs, root: &Path) -> Result<Self> {
+        let path = root.join(MANIFEST);
+        let bytes = read_file(vfs, &path, MAX_LEN).doing("read", &path)?;
+        Self::decode(&bytes).map_err(|error| error.in_file(&path))
+    }
+
+    /// Replaces the manifest, durably.
+    pub fn store(&self, vfs: &dyn Vfs, root: &Path) -> Result<()> {
+        replace_file(vfs, root, MANIFEST, self.encode().as_bytes()).doing("replace", &root.join(MANIFEST))
+    }
+
+    pub fn encode(&self) -> String {
+        let mut text = format!("{FIRST_LINE}\n");
+        // Writing to a string does not fail.
+        for (name, TopicEntry { id, state, config }) in &self.topics {
+            _ = writeln!(text, "topic {} {id} {} {}", name.as_str(), state.word(), config.partitions);
+            for (name, value) in config.entries() {
+                _ = writeln!(text, "config {name} {value}");
+            }
+        }
+        let crc = crc32fast::hash(text.as_bytes());
+        _ = writeln!(text, "crc32 {crc:08x}");
+        text
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let text = std::str::from_utf8(bytes).map_err(|_| damaged("it is no text"))?;
+        let Some(version) = text.lines().next().and_then(|line| line.strip_prefix(MAGIC)) else {
+            return Err(damaged("it does not begin as one"));
+        };
+        let body = check_crc(text)?;
+        if version != "1" {
+            let what = format!("the manifest has version {version}, and only 1 can be read");
+            return Err(Error::new(ErrorKind::UnsupportedVersion, what)
+                .advise("open the directory with the version of ottla that wrote it, or a newer one"));
+        }
+        let mut manifest = Self::default();
+        let mut current: Option<(TopicName, TopicEntry)> = None;
+        for line in body.lines().skip(1) {
+            match line.split_once(' ') {
+                Some(("topic", rest)) => {
+                    manifest.topics.extend(current.take());
+                    current = Some(decode_topic(rest)?);
+                }
+                Some(("config", rest)) => {
+                    let (Some((name, value)), Some((_, topic))) = (rest.split_once(' '), &mut current) else {
+                        return Err(damaged("a configuration stands alone"));
+                    };
+                    topic.config = decode_config(std::mem::take(&mut topic.config), name, value)?;
+                }
+                _ => return Err(damaged("a line is no topic and no configuration")),
+            }
+        }
+        manifest.topics.extend(current);
+        // Repeated topics, missing configurations and odd spacing have another form than ours.
+        if manifest.encode() == text { Ok(manifest) } else { Err(damaged("it is not in its one form")) }
+    }
+}
+
+/// What stands before the checksum, if that is right.
+fn check_crc(text: &str) -> Result<&str> {
+    let missing = || damaged("its checksum is missing");
+    let without_end = text.strip_suffix('\n').ok_or_else(missing)?;
+    let at = without_end.rfind('\n').and_then(|at| at.checked_add(1)).ok_or_else(missing)?;
+    let (body, last) = text.split_at_checked(at).ok_or_else(missing)?;
+    let stated = last.strip_prefix("crc32 ").map(str::trim_end).ok_or_else(missing)?;
+    if stated == format!("{:08x}", crc32fast::hash(body.as_bytes())) {
+        Ok(body)
+    } else {
+        Err(damaged("its checksum is wrong"))
+    }
+}
+
+fn decode_topic(text: &str) -> Result<(TopicName, TopicEntry)> {
+    let malformed = || damaged("a topic is not name, id, state and partitions");
+    let mut words = text.split(' ');
+    let mut word = || words.next().ok_or_else(malformed);
+    let name = TopicName::new(word()?).map_err(|_| malformed())?;
+    let id = TopicId::parse(word()?).ok_or_else(malformed)?;
+    let state = TopicState::parse(word()?).ok_or_else(malformed)?;
+    let partitions = word()?.parse().map_err(|_| malformed())?;
+    let config = TopicConfig::new().partitions(partitions);
+    config.validate()?;
+    Ok((name, TopicEntry { id, state, config }))
+}
+
+fn decode_config(config: TopicConfig, name: &str, value: &str) -> Result<TopicConfig> {
+    if config.get(name).is_none() {
+        let what = format!("the manifest holds the configuration {name}, which this version does not know");
+        return Err(Error::new(ErrorKind::UnsupportedVersion, what)
+            .advise("open the directory with the version of ottla that wrote it, or a newer one"));
+    }
+    let config = config.set(name, value)?;
+    config.validate()?;
+    Ok(config)
+}
+
+fn damaged(reason: &str) -> Error {
+    Error::corrupt(format!("the manifest is damaged: {reason}"))
+        .advise("restore it from a copy; nothing in the directory was changed")
+}

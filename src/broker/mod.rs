@@ -1,0 +1,25 @@
+//! A directory of topics: its lock, its manifest, its orderly opening and closing.
+//!
+//! Nothing here knows what producers and consumers are; it starts no thread.
+
+mod directory;
+mod handle;
+mod manifest;
+mod marker;
+mod options;
+mod partition;
+mod partition_metadata;
+mod shared;
+#[cfg(test)]
+mod tests;
+mod topic;
+mod topics;
+
+pub use handle::Broker;
+#[cfg(feature = "test-util")]
+pub use manifest::Manifest;
+pub use options::BrokerOptions;
+pub use partition::{Batches, Partition};
+#[cfg(feature = "test-util")]
+pub use partition_metadata::decode as decode_partition_metadata;
+pub use topic::Topic;

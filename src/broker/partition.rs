@@ -1,0 +1,124 @@
+//! A partition: the handle that users hold.
+
+use std::fmt;
+use std::iter::FusedIterator;
+use std::sync::Arc;
+
+use super::shared::Shared;
+use crate::error::Result;
+use crate::model::{Offset, PartitionId, Start};
+use crate::partition_log::{BatchReader, PartitionLog};
+use crate::record_batch::RecordBatch;
+
+/// A partition of a [`Topic`](crate::Topic); clones are cheap, and keep the broker open.
+///
+/// `log start offset ≤ high watermark ≤ log end offset`: what lies below the high watermark is on stable
+/// storage and can be read; what lies above it was sent, and nobody has waited for it yet.
+#[derive(Clone)]
+pub struct Partition {
+    broker: Arc<Shared>,
+    log: Arc<PartitionLog>,
+}
+
+impl Partition {
+    pub(super) fn new(broker: Arc<Shared>, log: Arc<PartitionLog>) -> Self {
+        Self { broker, log }
+    }
+
+    /// The name of the topic.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        self.log.topic()
+    }
+
+    /// The number of the partition in its topic.
+    #[must_use]
+    pub fn id(&self) -> PartitionId {
+        self.log.partition()
+    }
+
+    /// The offset of the oldest record that can be read.
+    #[must_use]
+    pub fn log_start_offset(&self) -> Offset {
+        self.log.log_start_offset()
+    }
+
+    /// The offset behind the last record that can be read: all before it is on stable storage.
+    #[must_use]
+    pub fn high_watermark(&self) -> Offset {
+        self.log.high_watermark()
+    }
+
+    /// The offset that the next record will get.
+    #[must_use]
+    pub fn log_end_offset(&self) -> Offset {
+        self.log.log_end_offset()
+    }
+
+    /// The batches from `start` to the high watermark of now.
+    ///
+    /// ```
+    /// # let dir = std::env::temp_dir().join(format!("ottla-doc-read-{}", std::process::id()));
+    /// use ottla::{Broker, Record, Start, TopicConfig};
+    /// let broker = Broker::open(&dir)?;
+    /// let topic = broker.ensure_topic("orders", TopicConfig::new())?;
+    /// for value in ["a", "b", "c"] {
+    ///     topic.producer().send(Record::new(value))?.wait()?;
+    /// }
+    /// let mut values = Vec::new();
+    /// for batch in topic.partition(0)?.read(Start::At(1))? {
+    ///     values.extend(batch?.records().filter_map(|record| record.value));
+    /// }
+    /// assert_eq!(values, [b"b"[..].into(), b"c"[..].into()]);
+    /// # drop((topic, broker)); std::fs::remove_dir_all(&dir).ok();
+    /// # Ok::<(), ottla::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`OffsetOutOfRange`](crate::ErrorKind::OffsetOutOfRange) for an offset below the log start offset or
+    /// above the high watermark, [`Closed`](crate::ErrorKind::Closed). Each batch can fail on its own, with
+    /// [`CorruptMessage`](crate::ErrorKind::CorruptMessage) for one.
+    pub fn read(&self, start: Start) -> Result<Batches> {
+        let reader = self.log.read(start)?;
+        Ok(Batches { reader, _broker: Arc::clone(&self.broker) })
+    }
+
+    pub(crate) fn log(&self) -> &Arc<PartitionLog> {
+        &self.log
+    }
+}
+
+impl fmt::Debug for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Partition({}-{})", self.topic(), self.id())
+    }
+}
+
+/// The batches of a partition, an iterator; made by [`Partition::read`].
+///
+/// It ends at the high watermark of the moment at which it was made, and after an error. Batches without a
+/// record for an application (markers of Kafka's own, batches that compaction emptied) are passed over.
+#[derive(Debug)]
+pub struct Batches {
+    reader: BatchReader,
+    /// Keeps the broker open.
+    _broker: Arc<Shared>,
+}
+
+impl Batches {
+    /// The offset at which the next batch begins, or the end.
+    #[must_use]
+    pub fn position(&self) -> Offset {
+        self.reader.position()
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.reader.next()
+    }
+}
+
+impl FusedIterator for Batches {}

@@ -1,0 +1,119 @@
+//! A topic: the handle that users hold, and what stands behind it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::partition::Partition;
+use super::shared::Shared;
+use crate::config::TopicConfig;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{PartitionId, TopicId, TopicName};
+use crate::partition_log::PartitionLog;
+use crate::partitioner::StickyPartitioner;
+
+/// The partitions of a topic, with what is known of it.
+#[derive(Debug)]
+pub struct TopicLogs {
+    name: TopicName,
+    id: TopicId,
+    config: TopicConfig,
+    /// Partition 0, 1, 2, …
+    pub logs: Vec<Arc<PartitionLog>>,
+    sticky: StickyPartitioner,
+}
+
+impl TopicLogs {
+    pub fn new(name: TopicName, id: TopicId, config: TopicConfig, logs: Vec<Arc<PartitionLog>>) -> Self {
+        let sticky = StickyPartitioner::new(config.partitions);
+        Self { name, id, config, logs, sticky }
+    }
+
+    pub fn config(&self) -> &TopicConfig {
+        &self.config
+    }
+}
+
+/// A topic of an open [`Broker`](crate::Broker); clones are cheap, and keep the broker open.
+///
+/// ```
+/// # let dir = std::env::temp_dir().join(format!("ottla-doc-topic-{}", std::process::id()));
+/// use ottla::{Broker, TopicConfig};
+/// let broker = Broker::open(&dir)?;
+/// let orders = broker.create_topic("orders", TopicConfig::new().partitions(3))?;
+/// assert_eq!((orders.name(), orders.partition_count()), ("orders", 3));
+/// assert_eq!(orders.partition(2)?.high_watermark(), 0);
+/// # drop((orders, broker)); std::fs::remove_dir_all(&dir).ok();
+/// # Ok::<(), ottla::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Topic {
+    broker: Arc<Shared>,
+    logs: Arc<TopicLogs>,
+}
+
+impl Topic {
+    pub(super) fn new(broker: Arc<Shared>, logs: Arc<TopicLogs>) -> Self {
+        Self { broker, logs }
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.logs.name.as_str()
+    }
+
+    /// The identity; a topic that is created again under the same name has another one.
+    #[must_use]
+    pub fn id(&self) -> TopicId {
+        self.logs.id
+    }
+
+    /// The configuration, as it is stored with the topic.
+    #[must_use]
+    pub fn config(&self) -> &TopicConfig {
+        self.logs.config()
+    }
+
+    /// How many partitions the topic has; they are numbered from 0.
+    #[must_use]
+    pub fn partition_count(&self) -> PartitionId {
+        self.logs.config.partitions
+    }
+
+    /// A partition.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnknownTopicOrPartition`] if the topic has not so many.
+    pub fn partition(&self, partition: PartitionId) -> Result<Partition> {
+        self.log(partition).map(|log| Partition::new(Arc::clone(&self.broker), Arc::clone(log)))
+    }
+
+    /// Every partition, in order.
+    pub fn partitions(&self) -> impl Iterator<Item = Partition> + '_ {
+        self.logs.logs.iter().map(|log| Partition::new(Arc::clone(&self.broker), Arc::clone(log)))
+    }
+
+    pub(crate) fn log(&self, partition: PartitionId) -> Result<&Arc<PartitionLog>> {
+        self.logs.logs.get(partition as usize).ok_or_else(|| {
+            let count = self.partition_count();
+            Error::new(ErrorKind::UnknownTopicOrPartition, "there is no such partition")
+                .in_partition(self.name(), partition)
+                .advise(format!("the topic has {count}, numbered from 0"))
+        })
+    }
+
+    /// The size up to which records share a batch, in bytes.
+    pub(crate) fn batch_size(&self) -> usize {
+        self.broker.options.batch_size
+    }
+
+    pub(crate) fn sticky(&self) -> &StickyPartitioner {
+        &self.logs.sticky
+    }
+}
+
+impl fmt::Debug for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Topic").field("name", &self.name()).field("id", &self.id()).finish_non_exhaustive()
+    }
+}

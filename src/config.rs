@@ -1,0 +1,269 @@
+//! The configuration of a topic: Kafka's names, bounds and defaults, in one table.
+//!
+//! It is stored with the topic, so that reopening needs none. The durability of a topic is not configurable
+//! yet: every acknowledgement waits for the disk.
+
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{PartitionId, TimestampType};
+
+/// The most partitions that one topic may have.
+pub(crate) const MAX_PARTITIONS: PartitionId = 10_000;
+
+const MIB: u64 = 1024 * 1024;
+
+/// How a topic is laid out and what it accepts.
+///
+/// ```
+/// use ottla::TopicConfig;
+/// let config = TopicConfig::new().partitions(3).segment_bytes(64 * 1024 * 1024);
+/// assert_eq!(config.get("segment.bytes").as_deref(), Some("67108864"));
+/// assert_eq!(config, TopicConfig::new().partitions(3).set("segment.bytes", "67108864")?);
+/// # Ok::<(), ottla::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicConfig {
+    pub(crate) partitions: PartitionId,
+    pub(crate) segment_bytes: u64,
+    pub(crate) segment_ms: u64,
+    pub(crate) segment_index_bytes: u64,
+    pub(crate) index_interval_bytes: u64,
+    pub(crate) max_message_bytes: u64,
+    pub(crate) timestamp_type: TimestampType,
+}
+
+impl Default for TopicConfig {
+    fn default() -> Self {
+        Self {
+            partitions: 1,
+            segment_bytes: 1024 * MIB,
+            segment_ms: 7 * 24 * 60 * 60 * 1000,
+            segment_index_bytes: 10 * MIB,
+            index_interval_bytes: 4096,
+            max_message_bytes: MIB + 12,
+            timestamp_type: TimestampType::CreateTime,
+        }
+    }
+}
+
+impl TopicConfig {
+    /// The defaults: one partition, and Kafka's values for the rest.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many partitions the topic has, 1 to 10,000. Default: 1.
+    #[must_use]
+    pub fn partitions(mut self, partitions: PartitionId) -> Self {
+        self.partitions = partitions;
+        self
+    }
+
+    /// `segment.bytes`: the size that no segment file exceeds, 1 KiB to 2^31 − 1 bytes. Default: 1 GiB.
+    #[must_use]
+    pub fn segment_bytes(mut self, bytes: u64) -> Self {
+        self.segment_bytes = bytes;
+        self
+    }
+
+    /// `segment.ms`: a segment is rolled once a record comes that is this much younger than the segment's
+    /// first batch; at least 1 ms, kept in whole milliseconds. Default: 7 days.
+    #[must_use]
+    pub fn segment_ms(mut self, age: Duration) -> Self {
+        self.segment_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        self
+    }
+
+    /// `segment.index.bytes`: the size that no index file exceeds, 24 bytes to 2^31 − 1. A segment whose index
+    /// is full is rolled. Default: 10 MiB.
+    #[must_use]
+    pub fn segment_index_bytes(mut self, bytes: u64) -> Self {
+        self.segment_index_bytes = bytes;
+        self
+    }
+
+    /// `index.interval.bytes`: a batch gets an index entry once more than this many bytes went to the log
+    /// since the last one, 0 to 2^31 − 1. Default: 4096.
+    #[must_use]
+    pub fn index_interval_bytes(mut self, bytes: u64) -> Self {
+        self.index_interval_bytes = bytes;
+        self
+    }
+
+    /// `max.message.bytes`: the size that no record batch exceeds, its header included, up to 2^31 − 1 bytes.
+    /// Default: 1,048,588 (1 MiB and 12 bytes).
+    #[must_use]
+    pub fn max_message_bytes(mut self, bytes: u64) -> Self {
+        self.max_message_bytes = bytes;
+        self
+    }
+
+    /// `message.timestamp.type`: whose time a record carries. Default: [`TimestampType::CreateTime`].
+    #[must_use]
+    pub fn timestamp_type(mut self, kind: TimestampType) -> Self {
+        self.timestamp_type = kind;
+        self
+    }
+
+    /// Sets a value by Kafka's name for it, e.g. `segment.bytes`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`] for an unknown name, or text that is no value for it. Bounds are checked
+    /// when a topic is created.
+    pub fn set(mut self, name: &str, value: &str) -> Result<Self> {
+        let Some(entry) = ENTRIES.iter().find(|entry| entry.name == name) else {
+            let known: Vec<&str> = ENTRIES.iter().map(|entry| entry.name).collect();
+            return Err(Error::new(ErrorKind::InvalidConfig, format!("unknown configuration {name:?}"))
+                .advise(format!("the known ones are {}", known.join(", "))));
+        };
+        match (entry.set)(&mut self, value) {
+            Some(()) => Ok(self),
+            None => Err(invalid(name, value, entry.expects)),
+        }
+    }
+
+    /// The value by Kafka's name for it, or `None` for an unknown name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<String> {
+        ENTRIES.iter().find(|entry| entry.name == name).map(|entry| (entry.get)(self))
+    }
+
+    /// Every configuration with Kafka's name for it, in a fixed order; the number of partitions is not one.
+    pub fn entries(&self) -> impl Iterator<Item = (&'static str, String)> {
+        ENTRIES.iter().map(|entry| (entry.name, (entry.get)(self)))
+    }
+
+    /// Checks every bound.
+    pub(crate) fn validate(&self) -> Result<()> {
+        if self.partitions == 0 || self.partitions > MAX_PARTITIONS {
+            let what = format!("a topic cannot have {} partitions", self.partitions);
+            return Err(Error::new(ErrorKind::InvalidPartitions, what)
+                .advise(format!("ask for 1 to {MAX_PARTITIONS}")));
+        }
+        for entry in &ENTRIES {
+            if !(entry.in_bounds)(self) {
+                return Err(invalid(entry.name, &(entry.get)(self), entry.expects));
+            }
+        }
+        Ok(())
+    }
+
+    /// Each difference as `name: ours instead of theirs`, where `self` is what was asked for.
+    pub(crate) fn differences(&self, existing: &Self) -> Vec<String> {
+        let partitions = ("partitions", self.partitions.to_string(), existing.partitions.to_string());
+        let entries = ENTRIES.iter().map(|entry| (entry.name, (entry.get)(self), (entry.get)(existing)));
+        std::iter::once(partitions)
+            .chain(entries)
+            .filter(|(_, asked, exists)| asked != exists)
+            .map(|(name, asked, exists)| format!("{name} is {exists}, not {asked}"))
+            .collect()
+    }
+}
+
+fn invalid(name: &str, value: &str, expects: &str) -> Error {
+    Error::new(ErrorKind::InvalidConfig, format!("{name}={value} is not possible"))
+        .advise(format!("it takes {expects}"))
+}
+
+/// One configuration: its name, and how it is read, written and checked.
+struct Entry {
+    name: &'static str,
+    expects: &'static str,
+    get: fn(&TopicConfig) -> String,
+    set: fn(&mut TopicConfig, &str) -> Option<()>,
+    in_bounds: fn(&TopicConfig) -> bool,
+}
+
+/// File sizes and positions are signed 32-bit numbers in Kafka's indexes.
+const MAX_I32: u64 = i32::MAX as u64;
+
+macro_rules! number {
+    ($name:literal, $field:ident, $bounds:expr, $expects:literal) => {
+        Entry {
+            name: $name,
+            expects: $expects,
+            get: |config| config.$field.to_string(),
+            set: |config, text| text.parse().ok().map(|value| config.$field = value),
+            in_bounds: |config| ($bounds).contains(&config.$field),
+        }
+    };
+}
+
+static ENTRIES: [Entry; 6] = [
+    number!("segment.bytes", segment_bytes, 1024..=MAX_I32, "1024 to 2147483647 bytes"),
+    number!("segment.ms", segment_ms, 1..=i64::MAX as u64, "1 to 9223372036854775807 milliseconds"),
+    number!("segment.index.bytes", segment_index_bytes, 24..=MAX_I32, "24 to 2147483647 bytes"),
+    number!("index.interval.bytes", index_interval_bytes, 0..=MAX_I32, "0 to 2147483647 bytes"),
+    number!("max.message.bytes", max_message_bytes, 0..=MAX_I32, "0 to 2147483647 bytes"),
+    Entry {
+        name: "message.timestamp.type",
+        expects: "CreateTime or LogAppendTime",
+        get: |config| format!("{:?}", config.timestamp_type),
+        set: |config, text| {
+            config.timestamp_type = match text {
+                "CreateTime" => TimestampType::CreateTime,
+                "LogAppendTime" => TimestampType::LogAppendTime,
+                _ => return None,
+            };
+            Some(())
+        },
+        in_bounds: |_| true,
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_entry_reads_back_what_it_wrote() {
+        let config = TopicConfig::new()
+            .segment_bytes(2048)
+            .segment_ms(Duration::from_secs(1))
+            .segment_index_bytes(240)
+            .index_interval_bytes(0)
+            .max_message_bytes(999)
+            .timestamp_type(TimestampType::LogAppendTime);
+        let mut copy = TopicConfig::new();
+        for (name, value) in config.entries() {
+            assert_ne!(
+                TopicConfig::new().get(name),
+                Some(value.clone()),
+                "{name} should differ from its default"
+            );
+            copy = copy.set(name, &value).unwrap();
+        }
+        assert_eq!(copy, config);
+        assert_eq!(config.differences(&TopicConfig::new()).len(), ENTRIES.len());
+    }
+
+    #[test]
+    fn unknown_names_and_values_are_refused() {
+        for (name, value) in [
+            ("segment.byte", "1024"),
+            ("segment.bytes", ""),
+            ("segment.bytes", "-1"),
+            ("segment.bytes", "1 KiB"),
+            ("message.timestamp.type", "createtime"),
+        ] {
+            let error = TopicConfig::new().set(name, value).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
+        }
+    }
+
+    #[test]
+    fn bounds_are_inclusive() {
+        assert!(TopicConfig::new().validate().is_ok());
+        assert!(TopicConfig::new().segment_bytes(1024).validate().is_ok());
+        assert!(TopicConfig::new().segment_bytes(1023).validate().is_err());
+        assert!(TopicConfig::new().segment_bytes(MAX_I32 + 1).validate().is_err());
+        assert!(TopicConfig::new().segment_ms(Duration::ZERO).validate().is_err());
+        assert!(TopicConfig::new().partitions(MAX_PARTITIONS).validate().is_ok());
+        for partitions in [0, MAX_PARTITIONS + 1] {
+            let error = TopicConfig::new().partitions(partitions).validate().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidPartitions);
+        }
+    }
+}

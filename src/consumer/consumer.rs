@@ -1,0 +1,181 @@
+//! The consumer: positions in partitions, and a poll that waits for something new.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::ConsumerRecords;
+use crate::broker::{Broker, Partition};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Offset, Start};
+use crate::partition_log::{BatchReader, PartitionLog};
+use crate::sync::Signal;
+
+/// How many bytes of batches a poll hands out before it stops looking for more.
+const FETCH_BYTES: usize = 1024 * 1024;
+
+/// Reads the partitions that it was assigned, each from a position of its own.
+///
+/// ```
+/// # let dir = std::env::temp_dir().join(format!("ottla-doc-consumer-{}", std::process::id()));
+/// use ottla::{Broker, Record, Start, TopicConfig};
+/// use std::time::Duration;
+///
+/// let broker = Broker::open(&dir)?;
+/// let orders = broker.ensure_topic("orders", TopicConfig::new())?;
+/// orders.producer().send(Record::new("paid").key("order-42"))?.wait()?;
+///
+/// let mut consumer = broker.consumer().assign(orders.partitions())?;
+/// let records = consumer.poll(Duration::from_secs(1))?;
+/// for record in &records {
+///     assert_eq!((record.offset(), record.value()), (0, Some(&b"paid"[..])));
+/// }
+/// consumer.seek(&orders.partition(0)?, Start::Earliest)?;
+/// assert_eq!(consumer.poll(Duration::ZERO)?.len(), 1);
+/// # drop((orders, consumer, broker)); std::fs::remove_dir_all(&dir).ok();
+/// # Ok::<(), ottla::Error>(())
+/// ```
+pub struct Consumer {
+    broker: Broker,
+    assigned: Vec<Assigned>,
+    /// The partition with which the next poll begins, so that a busy one does not starve the others.
+    turn: usize,
+    signal: Arc<Signal>,
+}
+
+struct Assigned {
+    log: Arc<PartitionLog>,
+    reader: BatchReader,
+}
+
+impl Consumer {
+    pub(super) fn assign(broker: Broker, partitions: impl IntoIterator<Item = Partition>) -> Result<Self> {
+        broker.check_open()?;
+        let mut consumer = Self { broker, assigned: Vec::new(), turn: 0, signal: Signal::new() };
+        for partition in partitions {
+            if consumer.find(&partition).is_none() {
+                let log = Arc::clone(partition.log());
+                log.listen(&consumer.signal);
+                let reader = log.read(Start::Earliest)?;
+                consumer.assigned.push(Assigned { log, reader });
+            }
+        }
+        Ok(consumer)
+    }
+
+    /// The records that come next, at most some 1 MiB of batches and at least one batch; waits up to `timeout`
+    /// for the first one. No records means that the time has passed.
+    ///
+    /// A poll that has read to the end waits for what was sent, as [`Delivery::wait`](crate::Delivery::wait)
+    /// does: it writes and syncs it where nobody else is at it.
+    ///
+    /// # Errors
+    /// [`CorruptMessage`](crate::ErrorKind::CorruptMessage) and other failures of reading: the position stays,
+    /// and the next poll tries again. [`Closed`](crate::ErrorKind::Closed);
+    /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition) once an assigned topic was
+    /// deleted.
+    pub fn poll(&mut self, timeout: Duration) -> Result<ConsumerRecords> {
+        let Some(clock) = self.assigned.first().map(|first| first.log.clock().clone()) else {
+            return Err(Error::new(ErrorKind::InvalidConfig, "the consumer is assigned no partition"));
+        };
+        let deadline = clock.monotonic().saturating_add(timeout);
+        loop {
+            let seen = self.signal.generation();
+            let records = self.fetch()?;
+            if !records.is_empty() || clock.monotonic() >= deadline {
+                return Ok(records);
+            }
+            if !self.make_durable()? {
+                clock.wait(&self.signal, seen, deadline);
+            }
+        }
+    }
+
+    /// Moves the position of an assigned partition.
+    ///
+    /// # Errors
+    /// [`OffsetOutOfRange`](crate::ErrorKind::OffsetOutOfRange) for an offset below the log start offset or
+    /// above the high watermark, and the position stays;
+    /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition) for a partition that is not
+    /// assigned.
+    pub fn seek(&mut self, partition: &Partition, start: Start) -> Result<()> {
+        let at = self.require(partition)?;
+        if let Some(assigned) = self.assigned.get_mut(at) {
+            assigned.reader = assigned.log.read(start)?;
+        }
+        Ok(())
+    }
+
+    /// The offset of the next record that a poll hands out from the partition.
+    ///
+    /// # Errors
+    /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition) for a partition that is not
+    /// assigned.
+    pub fn position(&self, partition: &Partition) -> Result<Offset> {
+        let at = self.require(partition)?;
+        Ok(self.assigned.get(at).map_or(0, |assigned| assigned.reader.position()))
+    }
+
+    /// Reads what is visible now, beginning with the partition whose turn it is.
+    fn fetch(&mut self) -> Result<ConsumerRecords> {
+        let mut records = ConsumerRecords::default();
+        let mut fetched = 0;
+        let count = self.assigned.len();
+        for step in 0..count {
+            let at = (self.turn + step) % count;
+            let Some(Assigned { log, reader }) = self.assigned.get_mut(at) else { continue };
+            log.check_readable()?;
+            reader.extend();
+            while fetched < FETCH_BYTES {
+                match reader.next() {
+                    None => break,
+                    Some(Ok(batch)) => {
+                        fetched += batch.size();
+                        records.push(log, batch);
+                    }
+                    // What was read before goes out first; the position stays, and shows the error again.
+                    Some(Err(_)) if !records.is_empty() => return Ok(records),
+                    Some(Err(error)) => return Err(error),
+                }
+            }
+            if fetched >= FETCH_BYTES {
+                self.turn = at + 1;
+                break;
+            }
+        }
+        Ok(records)
+    }
+
+    /// Has records written and synced that were sent and are not visible yet; true if there were any.
+    fn make_durable(&self) -> Result<bool> {
+        let mut any = false;
+        for Assigned { log, .. } in &self.assigned {
+            if log.log_end_offset() > log.high_watermark() && log.takes_records() {
+                log.flush()?;
+                any = true;
+            }
+        }
+        Ok(any)
+    }
+
+    fn find(&self, partition: &Partition) -> Option<usize> {
+        self.assigned.iter().position(|assigned| Arc::ptr_eq(&assigned.log, partition.log()))
+    }
+
+    fn require(&self, partition: &Partition) -> Result<usize> {
+        self.broker.check_open()?;
+        self.find(partition).ok_or_else(|| {
+            let what = "the partition is not assigned to this consumer";
+            partition.log().place(Error::new(ErrorKind::UnknownTopicOrPartition, what))
+        })
+    }
+}
+
+impl fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let positions = self.assigned.iter().map(|Assigned { log, reader }| {
+            (format!("{}-{}", log.topic(), log.partition()), reader.position())
+        });
+        f.debug_map().entries(positions).finish()
+    }
+}

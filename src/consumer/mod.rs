@@ -1,0 +1,10 @@
+//! Reading several partitions at their own pace.
+
+mod builder;
+#[expect(clippy::module_inception, reason = "the folder is the layer, the file is its noun")]
+mod consumer;
+mod records;
+
+pub use builder::ConsumerBuilder;
+pub use consumer::Consumer;
+pub use records::{ConsumerRecord, ConsumerRecordIter, ConsumerRecords};

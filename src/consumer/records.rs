@@ -1,0 +1,140 @@
+//! What a poll hands out.
+
+use std::sync::Arc;
+
+use crate::model::{LeaderEpoch, Offset, PartitionId, Timestamp};
+use crate::partition_log::PartitionLog;
+use crate::record_batch::{Headers, OwnedRecord, RecordBatch, RecordView, Records};
+
+/// The records of one [`poll`](crate::Consumer::poll): owns the bytes that were read, and lends the records.
+#[derive(Debug, Default)]
+pub struct ConsumerRecords {
+    batches: Vec<(Arc<PartitionLog>, RecordBatch)>,
+}
+
+impl ConsumerRecords {
+    pub(super) fn push(&mut self, log: &Arc<PartitionLog>, batch: RecordBatch) {
+        self.batches.push((Arc::clone(log), batch));
+    }
+
+    /// True if there are no records.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        // Readers pass over batches without records.
+        self.batches.is_empty()
+    }
+
+    /// How many records there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.batches.iter().map(|(_, batch)| batch.iter().size_hint().0).sum()
+    }
+
+    /// The records; those of a partition in the order of their offsets.
+    #[must_use]
+    pub fn iter(&self) -> ConsumerRecordIter<'_> {
+        ConsumerRecordIter { batches: self.batches.iter(), current: None }
+    }
+}
+
+impl<'a> IntoIterator for &'a ConsumerRecords {
+    type Item = ConsumerRecord<'a>;
+    type IntoIter = ConsumerRecordIter<'a>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+/// The records of a poll, an iterator.
+#[derive(Clone, Debug)]
+pub struct ConsumerRecordIter<'a> {
+    batches: std::slice::Iter<'a, (Arc<PartitionLog>, RecordBatch)>,
+    current: Option<(&'a PartitionLog, Records<'a>)>,
+}
+
+impl<'a> Iterator for ConsumerRecordIter<'a> {
+    type Item = ConsumerRecord<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some((log, records)) = &mut self.current
+                && let Some(record) = records.next()
+            {
+                return Some(ConsumerRecord { topic: log.topic(), partition: log.partition(), record });
+            }
+            let (log, batch) = self.batches.next()?;
+            self.current = Some((log, batch.iter()));
+        }
+    }
+}
+
+/// A record with the partition that it was read from; borrows its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConsumerRecord<'a> {
+    topic: &'a str,
+    partition: PartitionId,
+    record: RecordView<'a>,
+}
+
+impl<'a> ConsumerRecord<'a> {
+    /// The name of the topic.
+    #[must_use]
+    pub fn topic(&self) -> &'a str {
+        self.topic
+    }
+
+    /// The partition.
+    #[must_use]
+    pub fn partition(&self) -> PartitionId {
+        self.partition
+    }
+
+    /// The number of the record in its partition.
+    #[must_use]
+    pub fn offset(&self) -> Offset {
+        self.record.offset()
+    }
+
+    /// The leadership of the partition under which the record was appended, if its batch names one.
+    #[must_use]
+    pub fn leader_epoch(&self) -> Option<LeaderEpoch> {
+        self.record.leader_epoch()
+    }
+
+    /// Milliseconds since the Unix epoch; `None` if the record has none.
+    #[must_use]
+    pub fn timestamp(&self) -> Option<Timestamp> {
+        self.record.timestamp()
+    }
+
+    /// The key; `None` for a null key, which is another thing than an empty one.
+    #[must_use]
+    pub fn key(&self) -> Option<&'a [u8]> {
+        self.record.key()
+    }
+
+    /// The value; `None` for a null value, a tombstone.
+    #[must_use]
+    pub fn value(&self) -> Option<&'a [u8]> {
+        self.record.value()
+    }
+
+    /// The headers, in the order in which they were added.
+    #[must_use]
+    pub fn headers(&self) -> Headers<'a> {
+        self.record.headers()
+    }
+
+    /// The value of the last header with this name; the inner `None` is a null value.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<Option<&'a [u8]>> {
+        self.record.header(name)
+    }
+
+    /// A copy of the record that owns its bytes.
+    #[must_use]
+    pub fn to_owned(&self) -> OwnedRecord {
+        self.record.to_owned()
+    }
+}

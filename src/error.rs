@@ -1,0 +1,278 @@
+//! The one error of the crate: what happened, where, and what to do about it.
+//!
+//! The lowest floor: it carries primitives only, so that every module can use it and it uses none.
+
+use std::fmt;
+use std::io;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A `Result` with the crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, where, and what to do.
+///
+/// Match on [`kind`](Self::kind), or ask what a caller does next: [`is_retriable`](Self::is_retriable),
+/// [`is_indeterminate`](Self::is_indeterminate), [`is_corruption`](Self::is_corruption). The message is for
+/// people; the place is there in parts for programs.
+///
+/// ```
+/// use ottla::{ErrorKind, TopicConfig};
+/// # let dir = std::env::temp_dir().join(format!("ottla-doc-error-{}", std::process::id()));
+/// let broker = ottla::Broker::open(&dir)?;
+/// let error = broker.create_topic("no/slashes", TopicConfig::new()).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::InvalidTopic);
+/// assert!(!error.is_retriable());
+/// # drop(broker); std::fs::remove_dir_all(&dir).ok();
+/// # Ok::<(), ottla::Error>(())
+/// ```
+#[derive(Clone, thiserror::Error)]
+#[error(transparent)]
+pub struct Error(Box<Report>);
+
+/// The kinds of [`Error`]; the names follow Kafka's error codes where Kafka has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The name cannot be a topic's, or collides with an existing one (`INVALID_TOPIC_EXCEPTION`).
+    InvalidTopic,
+    /// `create_topic` of a name that exists (`TOPIC_ALREADY_EXISTS`).
+    TopicAlreadyExists,
+    /// `ensure_topic` of a name that exists with another configuration; the message lists each difference.
+    TopicConfigDiffers,
+    /// No such topic or partition, or it was deleted (`UNKNOWN_TOPIC_OR_PARTITION`).
+    UnknownTopicOrPartition,
+    /// No partitions, or too many (`INVALID_PARTITIONS`).
+    InvalidPartitions,
+    /// A configuration value out of its bounds, or an unknown configuration name (`INVALID_CONFIG`).
+    InvalidConfig,
+    /// A record that the format cannot hold (`INVALID_RECORD`).
+    InvalidRecord,
+    /// A negative record timestamp (`INVALID_TIMESTAMP`).
+    InvalidTimestamp,
+    /// A record above `max.message.bytes` or `segment.bytes` (`MESSAGE_TOO_LARGE`).
+    MessageTooLarge,
+    /// An offset below the log start or above the end; see [`Error::available_offsets`]
+    /// (`OFFSET_OUT_OF_RANGE`).
+    OffsetOutOfRange,
+    /// Bytes that are not what was written: a checksum, a length or a structure is wrong (`CORRUPT_MESSAGE`).
+    CorruptMessage,
+    /// A batch compressed with a codec that this build cannot read (`UNSUPPORTED_COMPRESSION_TYPE`).
+    UnsupportedCompressionType,
+    /// A batch in a message format other than version 2 (`UNSUPPORTED_FOR_MESSAGE_FORMAT`).
+    UnsupportedForMessageFormat,
+    /// A file of a newer version of this crate (`UNSUPPORTED_VERSION`).
+    UnsupportedVersion,
+    /// The file system failed (`KAFKA_STORAGE_ERROR`).
+    StorageError,
+    /// A write or a sync failed: the record may or may not be in the log after the next open.
+    Indeterminate,
+    /// Another process, or another handle of this one, has the directory open.
+    DirectoryInUse,
+    /// The path is no data directory of ours, and not an empty one either.
+    DirectoryNotOurs,
+    /// The directory was not closed in order.
+    UncleanShutdown,
+    /// The broker was closed.
+    Closed,
+    /// A deadline passed (`REQUEST_TIMED_OUT`).
+    TimedOut,
+}
+
+// The cause stands in the message, and is therefore no `source()`: a chain of errors would print it twice.
+#[derive(Clone, Debug)]
+struct Report {
+    kind: ErrorKind,
+    what: String,
+    topic: Option<String>,
+    partition: Option<u32>,
+    offset: Option<u64>,
+    available: Option<RangeInclusive<u64>>,
+    file: Option<PathBuf>,
+    position: Option<u64>,
+    advice: Option<String>,
+    cause: Option<Arc<io::Error>>,
+}
+
+impl Error {
+    /// What went wrong, for a `match`.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// True if nothing was written and the same call can succeed later without anybody changing it.
+    #[must_use]
+    pub fn is_retriable(&self) -> bool {
+        matches!(self.kind(), ErrorKind::DirectoryInUse | ErrorKind::TimedOut)
+    }
+
+    /// True if the record may or may not be in the log: reopen, and look before writing it again.
+    #[must_use]
+    pub fn is_indeterminate(&self) -> bool {
+        self.kind() == ErrorKind::Indeterminate
+    }
+
+    /// True if the disk holds other bytes than were written.
+    #[must_use]
+    pub fn is_corruption(&self) -> bool {
+        self.kind() == ErrorKind::CorruptMessage
+    }
+
+    /// The topic concerned, if there is one.
+    #[must_use]
+    pub fn topic(&self) -> Option<&str> {
+        self.0.topic.as_deref()
+    }
+
+    /// The partition concerned, if there is one.
+    #[must_use]
+    pub fn partition(&self) -> Option<u32> {
+        self.0.partition
+    }
+
+    /// The offset concerned, if there is one.
+    #[must_use]
+    pub fn offset(&self) -> Option<u64> {
+        self.0.offset
+    }
+
+    /// With [`ErrorKind::OffsetOutOfRange`], the positions that can be read from: log start to high watermark.
+    #[must_use]
+    pub fn available_offsets(&self) -> Option<RangeInclusive<u64>> {
+        self.0.available.clone()
+    }
+
+    /// The file or directory concerned, if there is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        self.0.file.as_deref()
+    }
+
+    /// The byte position in [`file`](Self::file), if it is known.
+    #[must_use]
+    pub fn position(&self) -> Option<u64> {
+        self.0.position
+    }
+
+    /// The operating system's error behind this one, if there is one.
+    #[must_use]
+    pub fn io_error(&self) -> Option<&io::Error> {
+        self.0.cause.as_deref()
+    }
+
+    pub(crate) fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
+        Self(Box::new(Report {
+            kind,
+            what: what.into(),
+            topic: None,
+            partition: None,
+            offset: None,
+            available: None,
+            file: None,
+            position: None,
+            advice: None,
+            cause: None,
+        }))
+    }
+
+    /// A failure of the file system while doing `action` (an infinitive) to `file`.
+    pub(crate) fn storage(action: &str, file: &Path, source: io::Error) -> Self {
+        Self::new(ErrorKind::StorageError, format!("could not {action}")).in_file(file).caused_by(source)
+    }
+
+    pub(crate) fn corrupt(what: impl Into<String>) -> Self {
+        Self::new(ErrorKind::CorruptMessage, what)
+    }
+
+    pub(crate) fn with_kind(mut self, kind: ErrorKind) -> Self {
+        self.0.kind = kind;
+        self
+    }
+
+    pub(crate) fn in_topic(mut self, topic: &str) -> Self {
+        self.0.topic = Some(topic.to_owned());
+        self
+    }
+
+    pub(crate) fn in_partition(mut self, topic: &str, partition: u32) -> Self {
+        self.0.partition = Some(partition);
+        self.in_topic(topic)
+    }
+
+    pub(crate) fn at_offset(mut self, offset: u64) -> Self {
+        self.0.offset = Some(offset);
+        self
+    }
+
+    pub(crate) fn available(mut self, offsets: RangeInclusive<u64>) -> Self {
+        self.0.available = Some(offsets);
+        self
+    }
+
+    pub(crate) fn in_file(mut self, file: &Path) -> Self {
+        self.0.file = Some(file.to_owned());
+        self
+    }
+
+    pub(crate) fn at_position(mut self, position: u64) -> Self {
+        self.0.position = Some(position);
+        self
+    }
+
+    pub(crate) fn advise(mut self, advice: impl Into<String>) -> Self {
+        self.0.advice = Some(advice.into());
+        self
+    }
+
+    pub(crate) fn caused_by(mut self, cause: io::Error) -> Self {
+        self.0.cause = Some(Arc::new(cause));
+        self
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.kind(), self.0)
+    }
+}
+
+impl std::error::Error for Report {}
+
+/// `what (topic …, partition …, offset …, file …, byte …): cause; advice`
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        let place = [
+            self.topic.as_ref().map(|topic| format!("topic {topic}")),
+            self.partition.map(|partition| format!("partition {partition}")),
+            self.offset.map(|offset| format!("offset {offset}")),
+            self.file.as_ref().map(|file| format!("file {}", file.display())),
+            self.position.map(|position| format!("byte {position}")),
+        ];
+        let place: Vec<String> = place.into_iter().flatten().collect();
+        if !place.is_empty() {
+            write!(f, " ({})", place.join(", "))?;
+        }
+        if let Some(cause) = &self.cause {
+            write!(f, ": {cause}")?;
+        }
+        if let Some(advice) = &self.advice {
+            write!(f, "; {advice}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Gives an `io::Error` its place.
+pub(crate) trait IoContext<T> {
+    /// `action` is an infinitive: "read", "sync", "create".
+    fn doing(self, action: &str, file: &Path) -> Result<T>;
+}
+
+impl<T> IoContext<T> for io::Result<T> {
+    fn doing(self, action: &str, file: &Path) -> Result<T> {
+        self.map_err(|source| Error::storage(action, file, source))
+    }
+}

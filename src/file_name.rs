@@ -1,0 +1,120 @@
+//! Every file and directory name of a data directory, built and parsed in one place.
+//!
+//! The names of partitions and segments are Kafka's (`org.apache.kafka.storage.internals.log.LogFileUtils`,
+//! `UnifiedLog`). Ours are regular files at the root: a broker ignores unknown files there, and aborts on
+//! unknown directories.
+
+use crate::model::{MAX_OFFSET, Offset, PartitionId, TopicId, TopicName};
+
+/// Held locked while a broker, ours or Kafka's, owns the directory.
+pub(crate) const LOCK: &str = ".lock";
+/// Present between an orderly stop and the next start.
+pub(crate) const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
+/// The identity of a Kafka broker's directory; we never write one.
+pub(crate) const META_PROPERTIES: &str = "meta.properties";
+/// Our list of topics with their configurations.
+pub(crate) const MANIFEST: &str = "ottla.manifest";
+/// In a partition directory: the topic's id.
+pub(crate) const PARTITION_METADATA: &str = "partition.metadata";
+/// In a partition directory: where each leader epoch begins.
+pub(crate) const LEADER_EPOCH_CHECKPOINT: &str = "leader-epoch-checkpoint";
+
+/// The longest name that a directory entry can have.
+const MAX_NAME: usize = 255;
+
+/// What belongs to a segment, named after its base offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SegmentFile {
+    Log,
+    OffsetIndex,
+    TimeIndex,
+}
+
+impl SegmentFile {
+    pub const ALL: [Self; 3] = [Self::Log, Self::OffsetIndex, Self::TimeIndex];
+
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Log => ".log",
+            Self::OffsetIndex => ".index",
+            Self::TimeIndex => ".timeindex",
+        }
+    }
+
+    /// The name for the segment that begins at `base`: 20 decimal digits and the suffix.
+    pub fn name(self, base: Offset) -> String {
+        format!("{base:020}{}", self.suffix())
+    }
+
+    /// Reads back what [`name`](Self::name) writes, and nothing else.
+    pub fn parse(name: &str) -> Option<(Self, Offset)> {
+        let (stem, _) = name.split_once('.')?;
+        let base: Offset = stem.parse().ok().filter(|base| *base <= MAX_OFFSET)?;
+        let file = Self::ALL.into_iter().find(|file| file.name(base) == name)?;
+        Some((file, base))
+    }
+}
+
+/// The temporary name of a file that will replace `name`.
+pub(crate) fn temporary(name: &str) -> String {
+    format!("{name}.tmp")
+}
+
+/// The directory of a partition: `topic-partition`.
+pub(crate) fn partition_dir(topic: &TopicName, partition: PartitionId) -> String {
+    format!("{}-{partition}", topic.as_str())
+}
+
+/// The name of a partition's directory while it is being deleted: `topic-partition.<id>-delete`, the topic cut
+/// where the name would be too long.
+pub(crate) fn deleting_dir(topic: &TopicName, partition: PartitionId, id: TopicId) -> String {
+    let suffix = format!("-{partition}.{}-delete", id.simple_hex());
+    let room = MAX_NAME.saturating_sub(suffix.len());
+    let topic: String = topic.as_str().chars().take(room).collect();
+    format!("{topic}{suffix}")
+}
+
+/// True for what a directory may hold and still count as empty when it is opened for the first time.
+pub(crate) fn is_negligible_at_first_open(name: &str) -> bool {
+    name == "lost+found" || name.starts_with('.') || name == temporary(MANIFEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segment_files_read_back() {
+        for base in [0, 1, 1234, MAX_OFFSET] {
+            for file in SegmentFile::ALL {
+                assert_eq!(SegmentFile::parse(&file.name(base)), Some((file, base)));
+            }
+        }
+        assert_eq!(SegmentFile::Log.name(1234), "00000000000000001234.log");
+    }
+
+    #[test]
+    fn other_names_are_not_segments() {
+        for name in [
+            "",
+            ".log",
+            "0.log",
+            "00000000000000000000",
+            "00000000000000000000.LOG",
+            "00000000000000000000.log.deleted",
+            "+0000000000000000000.log",
+            "09223372036854775808.log",
+            "leader-epoch-checkpoint",
+        ] {
+            assert_eq!(SegmentFile::parse(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_deleting_directory_fits_into_a_directory_entry() {
+        let topic = TopicName::new(&"x".repeat(TopicName::MAX_LEN)).unwrap();
+        let name = deleting_dir(&topic, 9999, TopicId::random());
+        assert_eq!(name.len(), MAX_NAME);
+        assert!(name.ends_with("-delete"));
+    }
+}

@@ -1,0 +1,51 @@
+//! The decoders and the file systems, for the project's own suites and fuzz targets.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::broker::{Broker, BrokerOptions, Manifest};
+use crate::error::Result;
+use crate::model::{Offset, Record, Timestamp, TopicId};
+use crate::partition_log::LeaderEpochs;
+use crate::record_batch::{BatchBuilder, RecordBatch, RecordParts};
+
+pub use crate::record_batch::{read_varint, read_varlong, write_varlong};
+pub use crate::vfs::{DirEntry, EntryKind, MemoryVfs, OpenMode, OsVfs, Vfs, VfsFile, VfsLock};
+
+/// Opens a broker on a file system of the caller's.
+pub fn open_on(options: BrokerOptions, vfs: Arc<dyn Vfs>, path: &Path) -> Result<Broker> {
+    options.open_on(vfs, path)
+}
+
+/// Checks the bytes of one batch, as a reader does.
+pub fn decode_batch(bytes: &[u8]) -> Result<RecordBatch> {
+    RecordBatch::parse(bytes.to_vec().into())
+}
+
+/// Writes a batch, as a partition does; the base timestamp is that of the first record.
+#[must_use]
+pub fn encode_batch(base_offset: Offset, records: &[(Offset, Timestamp, Record<'_>)]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let base_timestamp = records.first().map_or(-1, |(_, timestamp, _)| *timestamp);
+    let mut batch = BatchBuilder::begin(&mut bytes, base_offset, base_timestamp);
+    for (offset, timestamp, Record { key, value, headers, .. }) in records {
+        batch.push(&mut bytes, *offset, *timestamp, &RecordParts { key: *key, value: *value, headers });
+    }
+    batch.finish(&bytes).seal(&mut bytes);
+    bytes
+}
+
+/// Reads a manifest, and writes it again.
+pub fn decode_manifest(bytes: &[u8]) -> Result<String> {
+    Manifest::decode(bytes).map(|manifest| manifest.encode())
+}
+
+/// Reads a leader epoch checkpoint, and writes it again.
+pub fn decode_leader_epochs(bytes: &[u8]) -> Result<String> {
+    LeaderEpochs::decode(bytes).map(|epochs| epochs.encode())
+}
+
+/// Reads a `partition.metadata` file.
+pub fn decode_partition_metadata(bytes: &[u8]) -> Result<TopicId> {
+    crate::broker::decode_partition_metadata(bytes)
+}

@@ -1,0 +1,233 @@
+//! The numbers and names that every floor speaks: offsets, timestamps, topics, records, places to begin.
+
+use std::fmt;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use uuid::Uuid;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The number of a record in its partition: 0, 1, 2, … up to 2^63 − 1.
+pub type Offset = u64;
+
+/// The number of a partition in its topic, from 0.
+pub type PartitionId = u32;
+
+/// Milliseconds since the Unix epoch.
+pub type Timestamp = i64;
+
+/// The number of a leadership of a partition; batches carry the one under which they were appended.
+pub type LeaderEpoch = u32;
+
+/// The greatest offset that Kafka's signed 64-bit field can hold.
+pub(crate) const MAX_OFFSET: Offset = i64::MAX as u64;
+
+/// A place in a partition to begin reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Start {
+    /// The log start offset: the oldest record there is.
+    Earliest,
+    /// The high watermark: only what comes from now on.
+    Latest,
+    /// This offset, which must lie between the log start offset and the high watermark.
+    At(Offset),
+}
+
+/// What a record's timestamp says: `message.timestamp.type`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TimestampType {
+    /// The time that the producer gave the record.
+    #[default]
+    CreateTime,
+    /// The time at which the record was appended to the log.
+    LogAppendTime,
+}
+
+/// A record to be sent; borrows its parts.
+///
+/// ```
+/// use ottla::Record;
+/// let record = Record::new("paid").key("order-42").header("trace", "a1").timestamp(1_700_000_000_000);
+/// let deletion = Record::tombstone("order-42");
+/// # let _ = (record, deletion);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record<'a> {
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) value: Option<&'a [u8]>,
+    pub(crate) headers: Vec<(&'a str, Option<&'a [u8]>)>,
+    pub(crate) timestamp: Option<Timestamp>,
+    pub(crate) partition: Option<PartitionId>,
+}
+
+impl<'a> Record<'a> {
+    /// A record with a value and no key.
+    #[must_use]
+    pub fn new<V: AsRef<[u8]> + ?Sized>(value: &'a V) -> Self {
+        Self { value: Some(value.as_ref()), ..Self::default() }
+    }
+
+    /// A record with a key and a null value: on a compacted topic, the deletion of the key.
+    #[must_use]
+    pub fn tombstone<K: AsRef<[u8]> + ?Sized>(key: &'a K) -> Self {
+        Self::default().key(key)
+    }
+
+    /// Sets the key, which chooses the partition unless [`partition`](Self::partition) does. An empty key is
+    /// a key. Default: null.
+    #[must_use]
+    pub fn key<K: AsRef<[u8]> + ?Sized>(mut self, key: &'a K) -> Self {
+        self.key = Some(key.as_ref());
+        self
+    }
+
+    /// Adds a header. Names may repeat, and keep their order.
+    #[must_use]
+    pub fn header<V: AsRef<[u8]> + ?Sized>(mut self, name: &'a str, value: &'a V) -> Self {
+        self.headers.push((name, Some(value.as_ref())));
+        self
+    }
+
+    /// Adds a header whose value is null.
+    #[must_use]
+    pub fn null_header(mut self, name: &'a str) -> Self {
+        self.headers.push((name, None));
+        self
+    }
+
+    /// Sets the timestamp, in milliseconds since the Unix epoch; negative ones are refused.
+    /// Default: the time of `send`.
+    #[must_use]
+    pub fn timestamp(mut self, timestamp: Timestamp) -> Self {
+        self.timestamp = Some(timestamp);
+        self
+    }
+
+    /// Chooses the partition. Default: by key, and without a key a sticky one.
+    #[must_use]
+    pub fn partition(mut self, partition: PartitionId) -> Self {
+        self.partition = Some(partition);
+        self
+    }
+}
+
+/// The name of a topic, checked: 1 to 249 of the characters `a-z A-Z 0-9 . _ -`, not `.` or `..`
+/// (Kafka: `org.apache.kafka.common.internals.Topic`).
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct TopicName(Arc<str>);
+
+impl TopicName {
+    pub const MAX_LEN: usize = 249;
+
+    pub fn new(name: &str) -> Result<Self> {
+        let reason = if name.is_empty() {
+            "it is empty"
+        } else if name.len() > Self::MAX_LEN {
+            "it is longer than 249 characters"
+        } else if name == "." || name == ".." {
+            "it would be a directory's own name"
+        } else if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) {
+            "it holds a character other than a-z, A-Z, 0-9, '.', '_' and '-'"
+        } else {
+            return Ok(Self(Arc::from(name)));
+        };
+        let shown: String = name.chars().take(Self::MAX_LEN).collect();
+        Err(Error::new(ErrorKind::InvalidTopic, format!("{shown:?} cannot name a topic: {reason}")))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// True if Kafka's metric names would take the two for one: `a.b` and `a_b`.
+    pub fn collides_with(&self, other: &Self) -> bool {
+        let fold = |byte: u8| if byte == b'.' { b'_' } else { byte };
+        self.0.bytes().map(fold).eq(other.0.bytes().map(fold))
+    }
+}
+
+impl fmt::Debug for TopicName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &self.0)
+    }
+}
+
+/// The identity of a topic through deletion and creation under the same name; Kafka's text form is 22
+/// characters of URL-safe base64.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TopicId(Uuid);
+
+impl TopicId {
+    /// A new one; Kafka skips those whose text begins with `-`, which its tools take for an option.
+    pub(crate) fn random() -> Self {
+        loop {
+            let id = Self(Uuid::new_v4());
+            if !id.to_string().starts_with('-') {
+                return id;
+            }
+        }
+    }
+
+    /// Reads Kafka's text form; the two reserved ids (all zero, and the metadata topic's) are none.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let id = Uuid::from_bytes(bytes.try_into().ok()?);
+        (id.as_u128() > 1).then_some(Self(id))
+    }
+
+    /// 32 hexadecimal digits, as in the name of a directory that is being deleted.
+    pub(crate) fn simple_hex(self) -> String {
+        self.0.simple().to_string()
+    }
+}
+
+impl fmt::Display for TopicId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0.as_bytes()))
+    }
+}
+
+impl fmt::Debug for TopicId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topic_names_follow_kafka() {
+        for good in ["a", "orders", "a.b_c-D9", "...", &"x".repeat(249)] {
+            assert_eq!(TopicName::new(good).unwrap().as_str(), good);
+        }
+        for bad in ["", ".", "..", "a/b", "../a", "a b", "a\0", "ä", &"x".repeat(250)] {
+            assert_eq!(TopicName::new(bad).unwrap_err().kind(), ErrorKind::InvalidTopic, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn names_that_differ_in_dots_and_underscores_only_collide() {
+        let name = |text| TopicName::new(text).unwrap();
+        assert!(name("a.b").collides_with(&name("a_b")));
+        assert!(!name("a.b").collides_with(&name("a-b")));
+        assert!(!name("a.b").collides_with(&name("a.bc")));
+    }
+
+    #[test]
+    fn topic_ids_read_back_and_reserved_ones_are_refused() {
+        for _ in 0..1000 {
+            let id = TopicId::random();
+            assert_eq!(TopicId::parse(&id.to_string()), Some(id));
+            assert!(!id.to_string().starts_with('-'));
+        }
+        for bad in ["", "AAAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAAQ", "not base64!!!!!!!!!!!!!", "AAAA"]
+        {
+            assert_eq!(TopicId::parse(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Who wants to know that a partition has something new.
+
+use std::sync::{Arc, Weak};
+
+use crate::sync::{AtomicUsize, Mutex, Ordering, Signal};
+
+/// Signals that are raised when records are appended, become visible, or the partition stops.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    signals: Mutex<Vec<Weak<Signal>>>,
+    /// How many signals there are, so that an append without listeners takes no lock.
+    count: AtomicUsize,
+}
+
+impl Listeners {
+    /// Raises `signal` from now on, until it is dropped.
+    pub fn add(&self, signal: &Arc<Signal>) {
+        let mut signals = self.signals.lock();
+        signals.retain(|known| known.strong_count() > 0);
+        if !signals.iter().any(|known| known.as_ptr() == Arc::as_ptr(signal)) {
+            signals.push(Arc::downgrade(signal));
+        }
+        self.count.store(signals.len(), Ordering::SeqCst);
+    }
+
+    pub fn raise(&self) {
+        if self.count.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        for signal in self.signals.lock().iter().filter_map(Weak::upgrade) {
+            signal.raise();
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! A record on its way to the disk.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::model::{Offset, PartitionId, Timestamp};
+use crate::partition_log::{Assigned, PartitionLog};
+
+/// A record that was sent and is not acknowledged yet.
+///
+/// Dropping it does not take the record back: it reaches the disk with the next wait or flush of the
+/// partition, or when the broker closes.
+#[must_use = "a record is acknowledged once `wait`, or a `flush` later, has returned"]
+#[derive(Clone)]
+pub struct Delivery {
+    log: Arc<PartitionLog>,
+    assigned: Assigned,
+}
+
+impl Delivery {
+    pub(super) fn new(log: Arc<PartitionLog>, assigned: Assigned) -> Self {
+        Self { log, assigned }
+    }
+
+    /// Returns once the record is on stable storage, writing and syncing it, with all that has gathered, if
+    /// nobody else is at it.
+    ///
+    /// # Errors
+    /// [`Indeterminate`](crate::ErrorKind::Indeterminate) if the write or the sync failed: the record may or may
+    /// not be there after the next opening. [`Closed`](crate::ErrorKind::Closed) or
+    /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition) if the broker was closed without
+    /// it, or the topic deleted.
+    pub fn wait(self) -> Result<RecordMetadata> {
+        self.log.wait_durable(self.assigned.offset)?;
+        Ok(RecordMetadata {
+            topic: Arc::clone(self.log.topic()),
+            partition: self.log.partition(),
+            assigned: self.assigned,
+        })
+    }
+
+    /// The offset that the record has if it is acknowledged.
+    #[must_use]
+    pub fn offset(&self) -> Offset {
+        self.assigned.offset
+    }
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Delivery({}-{}@{})", self.log.topic(), self.log.partition(), self.assigned.offset)
+    }
+}
+
+/// Where an acknowledged record is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordMetadata {
+    topic: Arc<str>,
+    partition: PartitionId,
+    assigned: Assigned,
+}
+
+impl RecordMetadata {
+    /// The name of the topic.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// The partition that was chosen.
+    #[must_use]
+    pub fn partition(&self) -> PartitionId {
+        self.partition
+    }
+
+    /// The number of the record in its partition.
+    #[must_use]
+    pub fn offset(&self) -> Offset {
+        self.assigned.offset
+    }
+
+    /// The timestamp that readers will see.
+    #[must_use]
+    pub fn timestamp(&self) -> Timestamp {
+        self.assigned.timestamp
+    }
+}

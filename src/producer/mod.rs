@@ -1,0 +1,8 @@
+//! Sending records.
+
+mod delivery;
+#[expect(clippy::module_inception, reason = "the folder is the layer, the file is its noun")]
+mod producer;
+
+pub use delivery::{Delivery, RecordMetadata};
+pub use producer::{Producer, TopicProducer};

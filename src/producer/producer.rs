@@ -1,0 +1,126 @@
+//! The producer: chooses a partition, and hands the record over.
+
+use std::sync::Arc;
+
+use super::Delivery;
+use crate::broker::{Broker, Topic};
+use crate::error::Result;
+use crate::model::{PartitionId, Record};
+use crate::partitioner::partition_for_key;
+
+/// Sends records to the topics of a [`Broker`]; clones are cheap, and every thread may send.
+///
+/// ```
+/// # let dir = std::env::temp_dir().join(format!("ottla-doc-producer-{}", std::process::id()));
+/// use ottla::{Broker, Record, TopicConfig};
+/// let broker = Broker::open(&dir)?;
+/// let orders = broker.ensure_topic("orders", TopicConfig::new().partitions(3))?;
+/// let producer = broker.producer();
+///
+/// // One at a time: every record waits for the disk.
+/// producer.send(&orders, Record::new("paid").key("order-42"))?.wait()?;
+///
+/// // Many at a time: the first wait writes and syncs for all.
+/// let deliveries: Vec<_> = (0..100)
+///     .map(|number| producer.send(&orders, Record::new(&format!("event {number}")).partition(0)))
+///     .collect::<Result<_, _>>()?;
+/// for delivery in deliveries {
+///     delivery.wait()?;
+/// }
+/// # drop((orders, producer, broker)); std::fs::remove_dir_all(&dir).ok();
+/// # Ok::<(), ottla::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Producer {
+    broker: Broker,
+}
+
+/// A [`Producer`] bound to one topic; made by [`Topic::producer`].
+#[derive(Clone, Debug)]
+pub struct TopicProducer {
+    topic: Topic,
+}
+
+impl Producer {
+    /// Gives the record an offset, and returns at once: nothing is acknowledged before
+    /// [`Delivery::wait`] has returned.
+    ///
+    /// The partition is the record's own, or its key's, or without a key one that changes with every batch's
+    /// worth of bytes. Records of one sender keep their order in a partition. A megabyte that nobody waited for
+    /// is written, not synced, by the sender who completed it.
+    ///
+    /// # Errors
+    /// Nothing was written: [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition),
+    /// [`MessageTooLarge`](crate::ErrorKind::MessageTooLarge),
+    /// [`InvalidTimestamp`](crate::ErrorKind::InvalidTimestamp), [`Closed`](crate::ErrorKind::Closed), or
+    /// [`Indeterminate`](crate::ErrorKind::Indeterminate) because an earlier write or sync has failed.
+    pub fn send(&self, topic: &Topic, record: Record<'_>) -> Result<Delivery> {
+        self.broker.check_open()?;
+        send(topic, &record)
+    }
+
+    /// Returns once everything that was sent to any topic before, by anybody, is on stable storage.
+    ///
+    /// # Errors
+    /// The first failure, of this call or of a write that nobody waited for.
+    pub fn flush(&self) -> Result<()> {
+        self.broker.topics()?.iter().try_for_each(flush)
+    }
+}
+
+impl TopicProducer {
+    /// Gives the record an offset, and returns at once; see [`Producer::send`].
+    ///
+    /// # Errors
+    /// Those of [`Producer::send`].
+    pub fn send(&self, record: Record<'_>) -> Result<Delivery> {
+        send(&self.topic, &record)
+    }
+
+    /// Returns once everything that was sent to the topic before, by anybody, is on stable storage.
+    ///
+    /// # Errors
+    /// The first failure, of this call or of a write that nobody waited for.
+    pub fn flush(&self) -> Result<()> {
+        flush(&self.topic)
+    }
+}
+
+impl Broker {
+    /// A producer for every topic.
+    #[must_use]
+    pub fn producer(&self) -> Producer {
+        Producer { broker: self.clone() }
+    }
+}
+
+impl Topic {
+    /// A producer for this topic.
+    #[must_use]
+    pub fn producer(&self) -> TopicProducer {
+        TopicProducer { topic: self.clone() }
+    }
+}
+
+fn send(topic: &Topic, record: &Record<'_>) -> Result<Delivery> {
+    let log = topic.log(choose_partition(topic, record))?;
+    let assigned = log.append(record)?;
+    Ok(Delivery::new(Arc::clone(log), assigned))
+}
+
+fn flush(topic: &Topic) -> Result<()> {
+    topic.partitions().try_for_each(|partition| partition.log().flush())
+}
+
+fn choose_partition(topic: &Topic, record: &Record<'_>) -> PartitionId {
+    let partitions = topic.partition_count();
+    match (record.partition, record.key) {
+        (Some(partition), _) => partition,
+        (None, Some(key)) => partition_for_key(key, partitions),
+        (None, None) if partitions == 1 => 0,
+        (None, None) => {
+            let size = record.value.map_or(0, <[u8]>::len);
+            topic.sticky().partition_for(size, topic.batch_size(), partitions)
+        }
+    }
+}

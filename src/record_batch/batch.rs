@@ -1,0 +1,263 @@
+//! A record batch that was read: owns its bytes, and lends its records.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::control::ControlRecord;
+use super::record::{RawRecord, check_headers, read_record};
+use super::{BatchHeader, Codec, HEADER_LEN, OwnedRecord, RecordView};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{LeaderEpoch, MAX_OFFSET, Offset, Timestamp, TimestampType};
+
+/// A checked batch of records: the unit in which a partition is written and read.
+///
+/// It owns its bytes, which cost a reference and not a copy; its records borrow from it.
+///
+/// ```
+/// # let dir = std::env::temp_dir().join(format!("ottla-doc-batch-{}", std::process::id()));
+/// use ottla::{Broker, Record, Start, TopicConfig};
+/// let broker = Broker::open(&dir)?;
+/// let topic = broker.ensure_topic("orders", TopicConfig::new())?;
+/// topic.producer().send(Record::new("paid").key("order-42"))?.wait()?;
+/// for batch in topic.partition(0)?.read(Start::Earliest)? {
+///     for record in &batch? {
+///         assert_eq!(record.key(), Some(&b"order-42"[..]));
+///     }
+/// }
+/// # drop((topic, broker)); std::fs::remove_dir_all(&dir).ok();
+/// # Ok::<(), ottla::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct RecordBatch {
+    header: BatchHeader,
+    /// Header and records.
+    bytes: Bytes,
+    /// Records below this offset are not given out.
+    from: Offset,
+}
+
+impl RecordBatch {
+    /// Takes the bytes of exactly one batch, and checks all of them: sizes, checksum, every record.
+    pub(crate) fn parse(bytes: Bytes) -> Result<Self> {
+        let header = BatchHeader::read(&bytes)?;
+        if header.size != bytes.len() {
+            let what = format!("a batch of {} bytes stands in {} bytes", header.size, bytes.len());
+            return Err(Error::corrupt(what).at_offset(header.base_offset));
+        }
+        if BatchHeader::compute_crc(&bytes) != header.crc {
+            return Err(
+                Error::corrupt("the checksum of a record batch is wrong").at_offset(header.base_offset)
+            );
+        }
+        let batch = Self { header, bytes, from: 0 };
+        if !header.is_compressed() {
+            batch.check_records().map_err(|what| Error::corrupt(what).at_offset(header.base_offset))?;
+        }
+        Ok(batch)
+    }
+
+    /// Fails if the records are compressed, since no codec is built in.
+    pub(crate) fn require_readable(&self) -> Result<()> {
+        match self.header.attributes.codec() {
+            Some(Codec::None) => Ok(()),
+            codec => {
+                let name = codec.map_or_else(String::new, |codec| format!("{codec:?}").to_lowercase());
+                let what = format!("the batch is compressed with {name}, which this build cannot read");
+                Err(Error::new(ErrorKind::UnsupportedCompressionType, what).at_offset(self.base_offset()))
+            }
+        }
+    }
+
+    /// Leaves out the records below `offset` from now on.
+    pub(crate) fn starting_at(mut self, offset: Offset) -> Self {
+        self.from = offset;
+        self
+    }
+
+    /// The offset of the first record that was ever in the batch.
+    #[must_use]
+    pub fn base_offset(&self) -> Offset {
+        self.header.base_offset
+    }
+
+    /// The offset of the last record that was ever in the batch.
+    #[must_use]
+    pub fn last_offset(&self) -> Offset {
+        self.header.last_offset()
+    }
+
+    /// The offset behind the batch, where reading goes on.
+    #[must_use]
+    pub fn next_offset(&self) -> Offset {
+        self.header.next_offset()
+    }
+
+    /// The leadership of the partition under which the batch was appended, if it names one.
+    #[must_use]
+    pub fn leader_epoch(&self) -> Option<LeaderEpoch> {
+        LeaderEpoch::try_from(self.header.leader_epoch).ok()
+    }
+
+    /// Whose time the records carry.
+    #[must_use]
+    pub fn timestamp_type(&self) -> TimestampType {
+        self.header.attributes.timestamp_type()
+    }
+
+    /// The greatest timestamp of the records; `None` if none has one.
+    #[must_use]
+    pub fn max_timestamp(&self) -> Option<Timestamp> {
+        present(self.header.max_timestamp)
+    }
+
+    /// The size in bytes, as it stands in the file.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn header(&self) -> &BatchHeader {
+        &self.header
+    }
+
+    /// True if the batch holds a marker of Kafka's own and no application's records.
+    pub(crate) fn is_control(&self) -> bool {
+        self.header.attributes.is_control()
+    }
+
+    #[cfg(test)]
+    pub(super) fn control_record(&self) -> Option<ControlRecord> {
+        let record = self.is_control().then(|| self.iter().next())??;
+        ControlRecord::parse(record.key(), record.value()).ok()
+    }
+
+    /// The records, borrowed; `for record in &batch` is the same.
+    #[must_use]
+    pub fn iter(&self) -> Records<'_> {
+        let left = if self.header.is_compressed() { 0 } else { self.header.records_count };
+        let mut records = Records { header: &self.header, bytes: self.record_bytes(), left, peeked: None };
+        while let Some(raw) = records.next_raw() {
+            if records.offset_of(&raw) >= self.from {
+                records.peeked = Some(raw);
+                break;
+            }
+        }
+        records
+    }
+
+    /// The records, each owning its bytes.
+    pub fn records(&self) -> impl Iterator<Item = OwnedRecord> + '_ {
+        self.iter().map(|record| record.to_owned())
+    }
+
+    fn record_bytes(&self) -> &[u8] {
+        self.bytes.get(HEADER_LEN..).unwrap_or_default()
+    }
+
+    fn check_records(&self) -> Result<(), &'static str> {
+        let mut bytes = self.record_bytes();
+        let mut least_delta = 0;
+        for _ in 0..self.header.records_count {
+            let record = read_record(&mut bytes)?;
+            check_headers(record.headers)?;
+            if self.is_control() {
+                ControlRecord::parse(record.key, record.value)?;
+            }
+            if record.offset_delta < least_delta {
+                return Err("the offsets of the records do not rise");
+            }
+            least_delta = record.offset_delta.saturating_add(1);
+            if self.header.base_timestamp.checked_add(record.timestamp_delta).is_none() {
+                return Err("a record's timestamp is beyond the range of timestamps");
+            }
+        }
+        if !bytes.is_empty() {
+            return Err("bytes are left behind the last record of a batch");
+        }
+        if least_delta > self.header.last_offset_delta.saturating_add(1) {
+            return Err("a record's offset lies behind its batch");
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for RecordBatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecordBatch")
+            .field("header", &self.header)
+            .field("records", &self.iter().collect::<Vec<_>>())
+            .finish()
+    }
+}
+
+impl<'a> IntoIterator for &'a RecordBatch {
+    type Item = RecordView<'a>;
+    type IntoIter = Records<'a>;
+
+    fn into_iter(self) -> Records<'a> {
+        self.iter()
+    }
+}
+
+/// The records of a batch, an iterator.
+#[derive(Clone)]
+pub struct Records<'a> {
+    header: &'a BatchHeader,
+    bytes: &'a [u8],
+    left: u32,
+    peeked: Option<RawRecord<'a>>,
+}
+
+impl<'a> Records<'a> {
+    fn next_raw(&mut self) -> Option<RawRecord<'a>> {
+        self.left = self.left.checked_sub(1)?;
+        let record = read_record(&mut self.bytes);
+        debug_assert!(record.is_ok(), "a batch is checked before it gives out records");
+        record.ok()
+    }
+
+    fn offset_of(&self, raw: &RawRecord<'_>) -> Offset {
+        self.header.base_offset.saturating_add(raw.offset_delta.into()).min(MAX_OFFSET)
+    }
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = RecordView<'a>;
+
+    fn next(&mut self) -> Option<RecordView<'a>> {
+        let raw = match self.peeked.take() {
+            Some(raw) => raw,
+            None => self.next_raw()?,
+        };
+        let timestamp = match self.header.attributes.timestamp_type() {
+            TimestampType::CreateTime => self.header.base_timestamp.saturating_add(raw.timestamp_delta),
+            TimestampType::LogAppendTime => self.header.max_timestamp,
+        };
+        Some(RecordView {
+            offset: self.offset_of(&raw),
+            leader_epoch: LeaderEpoch::try_from(self.header.leader_epoch).ok(),
+            timestamp: present(timestamp),
+            key: raw.key,
+            value: raw.value,
+            headers: raw.headers,
+        })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = (self.left as usize).saturating_add(usize::from(self.peeked.is_some()));
+        (left, Some(left))
+    }
+}
+
+impl fmt::Debug for Records<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.clone()).finish()
+    }
+}
+
+/// −1 is Kafka's "no timestamp".
+fn present(timestamp: i64) -> Option<Timestamp> {
+    (timestamp != -1).then_some(timestamp)
+}

@@ -1,0 +1,300 @@
+//! The segment that takes batches.
+
+use std::io;
+use std::sync::Arc;
+
+use super::entry::{OffsetEntry, TimeEntry};
+use super::index::{ActiveIndex, Written};
+use super::roll::{Incoming, RollFacts, roll_reason};
+use super::scan::{BatchScan, scan_from_hint};
+use super::sparse::SparseIndexer;
+use super::{SealedSegment, SegmentDir};
+use crate::config::TopicConfig;
+use crate::error::{Error, IoContext, Result};
+use crate::file_name::SegmentFile;
+use crate::model::{Offset, Timestamp};
+use crate::record_batch::{BatchHeader, PendingBatch};
+use crate::sync::Mutex;
+use crate::vfs::{FileView, LazyFile, OpenMode, write_all_at};
+
+/// The file is extended ahead of the data by at least and at most this much.
+const MIN_STEP: u64 = 64 * 1024;
+const MAX_STEP: u64 = 16 * 1024 * 1024;
+
+/// The segment at the end of a partition. One thread at a time has it; readers have its [`ActiveReader`].
+///
+/// Invariants: the log file holds whole batches up to `size`, and zeros behind them up to `allocated`; their
+/// offsets rise from `base` on and end before `next_offset`; the indexes describe batches below `size`.
+#[derive(Debug)]
+pub struct ActiveSegment {
+    reader: Arc<ActiveReader>,
+    size: u64,
+    allocated: u64,
+    /// False once the file system has said that it cannot preallocate.
+    preallocates: bool,
+    next_offset: Offset,
+    indexer: SparseIndexer,
+    first_timestamp: Option<Timestamp>,
+    created: Timestamp,
+}
+
+/// What readers share with an [`ActiveSegment`]: the files, and the indexes under a lock of their own.
+#[derive(Debug)]
+pub struct ActiveReader {
+    dir: SegmentDir,
+    base: Offset,
+    log: LazyFile,
+    indexes: Mutex<Indexes>,
+}
+
+#[derive(Debug)]
+struct Indexes {
+    offset: ActiveIndex<OffsetEntry>,
+    time: ActiveIndex<TimeEntry>,
+}
+
+impl ActiveSegment {
+    /// Creates the three files of an empty segment. Their names are durable once the directory is synced.
+    pub fn create(dir: &SegmentDir, base: Offset, config: &TopicConfig, now: Timestamp) -> Result<Self> {
+        for file in SegmentFile::ALL {
+            let path = dir.file(file, base);
+            dir.vfs.open(&path, OpenMode::CreateNew).doing("create", &path)?;
+        }
+        let indexes = Some((Written::default(), Written::default()));
+        Ok(Self::over(dir, base, config, now, Contents { size: 0, first_timestamp: None, indexes }))
+    }
+
+    /// A segment whose files are there, and hold `contents`.
+    pub(super) fn over(
+        dir: &SegmentDir,
+        base: Offset,
+        config: &TopicConfig,
+        now: Timestamp,
+        contents: Contents,
+    ) -> Self {
+        let offset = dir.lazy(SegmentFile::OffsetIndex, base, OpenMode::Create);
+        let time = dir.lazy(SegmentFile::TimeIndex, base, OpenMode::Create);
+        let newest = contents.indexes.and_then(|(_, time)| time.last);
+        let indexes = match contents.indexes {
+            Some((in_offset, in_time)) => {
+                Indexes { offset: ActiveIndex::new(offset, in_offset), time: ActiveIndex::new(time, in_time) }
+            }
+            None => Indexes { offset: ActiveIndex::instead_of(offset), time: ActiveIndex::instead_of(time) },
+        };
+        let reader = ActiveReader {
+            dir: dir.clone(),
+            base,
+            log: dir.lazy(SegmentFile::Log, base, OpenMode::Write),
+            indexes: Mutex::new(indexes),
+        };
+        Self {
+            reader: Arc::new(reader),
+            size: contents.size,
+            allocated: contents.size,
+            preallocates: true,
+            next_offset: base,
+            indexer: SparseIndexer::new(base, config.index_interval_bytes, newest),
+            first_timestamp: contents.first_timestamp,
+            created: now,
+        }
+    }
+
+    pub fn reader(&self) -> &Arc<ActiveReader> {
+        &self.reader
+    }
+
+    pub fn base_offset(&self) -> Offset {
+        self.reader.base
+    }
+
+    /// The offset behind the last batch.
+    pub fn next_offset(&self) -> Offset {
+        self.next_offset
+    }
+
+    /// The position behind the last batch.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// How many of the batches, from the front, go into this segment before it has to be rolled; 0 means now.
+    pub fn fitting(&self, batches: &[PendingBatch], config: &TopicConfig, now: Timestamp) -> usize {
+        let (mut facts, mut last_time) = self.facts();
+        let mut indexer = self.indexer.clone();
+        for (number, PendingBatch { header, .. }) in batches.iter().enumerate() {
+            let incoming = Incoming {
+                size: header.size as u64,
+                max_timestamp: header.max_timestamp,
+                last_offset: header.last_offset(),
+            };
+            if roll_reason(&facts, &incoming, config, now).is_some() {
+                return number;
+            }
+            if facts.size == 0 {
+                facts.first_timestamp = present(header.max_timestamp);
+            }
+            if let Some(entries) = indexer.on_batch(header, 0) {
+                facts.offset_entries = facts.offset_entries.saturating_add(1);
+                if entries.time.is_some_and(|entry| rises(&entry, last_time)) {
+                    facts.time_entries = facts.time_entries.saturating_add(1);
+                    last_time = entries.time;
+                }
+            }
+            facts.size = facts.size.saturating_add(incoming.size);
+        }
+        batches.len()
+    }
+
+    fn facts(&self) -> (RollFacts, Option<TimeEntry>) {
+        let indexes = self.reader.indexes.lock();
+        let facts = RollFacts {
+            base: self.reader.base,
+            size: self.size,
+            first_timestamp: self.first_timestamp,
+            created: self.created,
+            offset_entries: indexes.offset.count(),
+            time_entries: indexes.time.count(),
+        };
+        (facts, indexes.time.last())
+    }
+
+    /// Appends batches that stand one behind the other, and alone, in `bytes`, with one write.
+    ///
+    /// After an error the file may hold any part of them, and the segment takes no more.
+    pub fn append(&mut self, bytes: &[u8], batches: &[PendingBatch], config: &TopicConfig) -> Result<()> {
+        let end = self.size.saturating_add(bytes.len() as u64);
+        let path = self.reader.log.path();
+        let log = self.reader.log.get().doing("open", path)?;
+        if self.preallocates && end > self.allocated {
+            let to = allocation(self.size, end, config.segment_bytes);
+            match log.allocate(to) {
+                Ok(()) => self.allocated = to,
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => self.preallocates = false,
+                // Too little space for the step may still be enough for the data: the write will say.
+                Err(error) if is_full(&error) => {}
+                Err(error) => return Err(Error::storage("preallocate", path, error)),
+            }
+        }
+        write_all_at(log.as_ref(), bytes, self.size).doing("append to", path)?;
+        self.allocated = self.allocated.max(end);
+
+        for PendingBatch { header, .. } in batches {
+            self.note(header, self.size)?;
+            self.size = self.size.saturating_add(header.size as u64);
+        }
+        debug_assert_eq!(self.size, end, "the batches cover the bytes");
+        Ok(())
+    }
+
+    /// Makes what was appended survive a power cut. After an error, nothing may be concluded from a later
+    /// success.
+    pub fn sync(&self) -> Result<()> {
+        match self.reader.log.if_open() {
+            None => Ok(()),
+            Some(log) => log.sync_data().doing("sync", self.reader.log.path()),
+        }
+    }
+
+    /// Ends the segment: its files get their final length and entries, and are synced. Nothing can be mapped
+    /// before it returns, since it shortens files.
+    pub fn seal(self, config: &TopicConfig) -> Result<SealedSegment> {
+        let ActiveReader { dir, base, log, indexes } = &*self.reader;
+        if let Some(file) = log.if_open() {
+            if self.allocated > self.size {
+                file.set_len(self.size).doing("trim", log.path())?;
+            }
+            file.sync_all().doing("sync", log.path())?;
+        }
+        let mut indexes = indexes.lock();
+        let Indexes { offset, time } = &mut *indexes;
+        push_time(time, self.indexer.newest())?;
+        offset.finish()?;
+        time.finish()?;
+        Ok(SealedSegment::new(dir.clone(), *base, config.index_interval_bytes))
+    }
+
+    /// Takes note of a batch that stands at `position`, behind the ones before.
+    pub(super) fn note(&mut self, header: &BatchHeader, position: u64) -> Result<()> {
+        if position == 0 {
+            self.first_timestamp = present(header.max_timestamp);
+        }
+        self.next_offset = header.next_offset();
+        let position = u32::try_from(position).unwrap_or(u32::MAX);
+        let Some(entries) = self.indexer.on_batch(header, position) else { return Ok(()) };
+        let mut indexes = self.reader.indexes.lock();
+        let Indexes { offset, time } = &mut *indexes;
+        offset.push(entries.offset).doing("append to", offset.file().path())?;
+        push_time(time, entries.time)
+    }
+
+    /// Moves on to a batch that the indexes know already.
+    pub(super) fn pass(&mut self, header: &BatchHeader) {
+        self.next_offset = header.next_offset();
+    }
+}
+
+impl ActiveReader {
+    pub fn base_offset(&self) -> Offset {
+        self.base
+    }
+
+    /// The batches from the one that holds `offset` on, up to the position `limit`.
+    pub fn scan_from(&self, offset: Offset, limit: u64) -> Result<BatchScan> {
+        let path = self.log.path();
+        let relative = u32::try_from(offset.saturating_sub(self.base)).unwrap_or(u32::MAX);
+        let hint = {
+            let indexes = self.indexes.lock();
+            indexes.offset.floor(relative).doing("read", indexes.offset.file().path())?
+        };
+        let log = FileView::Read(self.log.get().doing("open", path)?);
+        let scan = |hint| scan_from_hint(log.clone(), path, limit, self.base, hint, offset);
+        match scan(hint)? {
+            Some(scan) => Ok(scan),
+            // The index is not this log's: the log itself says where the batch is.
+            None => {
+                scan(None).map(|scan| scan.unwrap_or_else(|| BatchScan::new(log.clone(), path, 0, limit)))
+            }
+        }
+    }
+}
+
+/// What the files of a segment hold when it is taken over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Contents {
+    /// Of the log, in bytes.
+    pub size: u64,
+    pub first_timestamp: Option<Timestamp>,
+    /// `None` if they have to be made again.
+    pub indexes: Option<(Written<OffsetEntry>, Written<TimeEntry>)>,
+}
+
+/// The time index takes an entry only if its timestamp is above the last one's.
+fn push_time(index: &mut ActiveIndex<TimeEntry>, entry: Option<TimeEntry>) -> Result<()> {
+    match entry.filter(|entry| rises(entry, index.last())) {
+        None => Ok(()),
+        Some(entry) => index.push(entry).doing("append to", index.file().path()),
+    }
+}
+
+fn rises(entry: &TimeEntry, last: Option<TimeEntry>) -> bool {
+    last.is_none_or(|last| entry.timestamp > last.timestamp)
+}
+
+/// Negative timestamps, −1 for "none" among them, say nothing about age.
+fn present(timestamp: Timestamp) -> Option<Timestamp> {
+    (timestamp >= 0).then_some(timestamp)
+}
+
+/// How far the file is extended when an append is to end at `end`: in proportion to what it holds, within
+/// limits, and not beyond what the segment can take.
+fn allocation(size: u64, end: u64, segment_bytes: u64) -> u64 {
+    let step = size.clamp(MIN_STEP, MAX_STEP);
+    end.saturating_add(step).min(segment_bytes).max(end)
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
+}

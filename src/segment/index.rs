@@ -1,0 +1,159 @@
+//! A sparse index file: searched where it lies, with the newest entries in memory while it grows.
+
+use std::io;
+use std::marker::PhantomData;
+
+use super::entry::IndexEntry;
+use crate::error::{IoContext, Result};
+use crate::vfs::{FileView, LazyFile, write_all_at};
+
+/// How many entries are gathered in memory before they are written.
+const TAIL_ENTRIES: usize = 512;
+
+/// An index that can be searched.
+#[derive(Clone, Debug)]
+pub struct IndexView<E> {
+    file: FileView,
+    count: u64,
+    entry: PhantomData<E>,
+}
+
+impl<E: IndexEntry> IndexView<E> {
+    /// `None` if the length is no whole number of entries.
+    pub fn new(file: FileView) -> io::Result<Option<Self>> {
+        let len = file.size()?;
+        let size = E::SIZE as u64;
+        let count = len.checked_div(size).unwrap_or_default();
+        Ok((len == count.saturating_mul(size)).then_some(Self { file, count, entry: PhantomData }))
+    }
+
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    pub fn last(&self) -> io::Result<Option<E>> {
+        match self.count.checked_sub(1) {
+            None => Ok(None),
+            Some(last) => self.get(last).map(Some),
+        }
+    }
+
+    /// The last entry whose key is at most `key`.
+    pub fn floor(&self, key: E::Key) -> io::Result<Option<E>> {
+        let (mut low, mut high) = (0, self.count);
+        let mut found = None;
+        while low < high {
+            let middle = low.midpoint(high);
+            let entry = self.get(middle)?;
+            if entry.key() <= key {
+                found = Some(entry);
+                low = middle.saturating_add(1);
+            } else {
+                high = middle;
+            }
+        }
+        Ok(found)
+    }
+
+    fn get(&self, number: u64) -> io::Result<E> {
+        let bytes = self.file.read(number.saturating_mul(E::SIZE as u64), E::SIZE)?;
+        if bytes.len() == E::SIZE { Ok(E::read(&bytes)) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+}
+
+/// An index that grows: entries are written to the file in groups, and never synced before the segment is
+/// sealed, since the log can always give them again.
+#[derive(Debug)]
+pub struct ActiveIndex<E> {
+    file: LazyFile,
+    written: Written<E>,
+    /// Entries behind those in the file.
+    tail: Vec<E>,
+    /// Whether what stands in the file belongs to another log, and goes before anything is written.
+    stale: bool,
+}
+
+/// What stands in the file of an index.
+#[derive(Clone, Copy, Debug)]
+pub struct Written<E> {
+    pub count: u64,
+    pub last: Option<E>,
+}
+
+impl<E> Default for Written<E> {
+    fn default() -> Self {
+        Self { count: 0, last: None }
+    }
+}
+
+impl<E: IndexEntry> ActiveIndex<E> {
+    pub fn new(file: LazyFile, written: Written<E>) -> Self {
+        Self { file, written, tail: Vec::new(), stale: false }
+    }
+
+    /// An empty index in the place of whatever the file holds.
+    pub fn instead_of(file: LazyFile) -> Self {
+        Self { file, written: Written::default(), tail: Vec::new(), stale: true }
+    }
+
+    pub fn count(&self) -> u64 {
+        self.written.count.saturating_add(self.tail.len() as u64)
+    }
+
+    pub fn last(&self) -> Option<E> {
+        self.tail.last().copied().or(self.written.last)
+    }
+
+    pub fn push(&mut self, entry: E) -> io::Result<()> {
+        debug_assert!(self.last().is_none_or(|last| last.key() < entry.key()), "the keys of an index rise");
+        self.tail.push(entry);
+        if self.tail.len() < TAIL_ENTRIES { Ok(()) } else { self.flush() }
+    }
+
+    /// The last entry whose key is at most `key`.
+    pub fn floor(&self, key: E::Key) -> io::Result<Option<E>> {
+        let behind = self.tail.partition_point(|entry| entry.key() <= key);
+        if let Some(entry) = behind.checked_sub(1).and_then(|at| self.tail.get(at)) {
+            return Ok(Some(*entry));
+        }
+        if self.written.count == 0 {
+            return Ok(None);
+        }
+        let view = IndexView {
+            file: FileView::Read(self.file.get()?),
+            count: self.written.count,
+            entry: PhantomData,
+        };
+        view.floor(key)
+    }
+
+    /// Writes the entries that are only in memory.
+    pub fn flush(&mut self) -> io::Result<()> {
+        if self.stale {
+            self.file.get()?.set_len(0)?;
+            self.stale = false;
+        }
+        if self.tail.is_empty() {
+            return Ok(());
+        }
+        let mut bytes = Vec::with_capacity(self.tail.len().saturating_mul(E::SIZE));
+        self.tail.iter().for_each(|entry| entry.write(&mut bytes));
+        write_all_at(self.file.get()?.as_ref(), &bytes, self.written.count.saturating_mul(E::SIZE as u64))?;
+        self.written = Written { count: self.count(), last: self.last() };
+        self.tail.clear();
+        Ok(())
+    }
+
+    /// Gives the file its last entries, and syncs it.
+    pub fn finish(&mut self) -> Result<()> {
+        self.flush().doing("append to", self.file.path())?;
+        match self.file.if_open() {
+            None => Ok(()),
+            Some(file) => file.sync_all().doing("sync", self.file.path()),
+        }
+    }
+
+    pub fn file(&self) -> &LazyFile {
+        &self.file
+    }
+}

@@ -1,0 +1,89 @@
+//! One segment: the log file from a base offset on, with its sparse indexes.
+//!
+//! A segment is [`ActiveSegment`] while it takes batches, and [`SealedSegment`] for ever after: sealing consumes
+//! the one and yields the other. The log file is the only authority; the indexes only say where to begin
+//! looking, and a wrong one costs time and never changes an answer. Nothing here knows other segments, syncs a
+//! directory, or takes a lock of the partition.
+#![deny(clippy::arithmetic_side_effects)]
+#![deny(clippy::little_endian_bytes, clippy::host_endian_bytes)]
+
+mod active;
+mod entry;
+mod index;
+mod resume;
+mod roll;
+mod scan;
+mod sealed;
+mod sparse;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::file_name::SegmentFile;
+use crate::model::Offset;
+use crate::vfs::{LazyFile, OpenMode, Vfs};
+
+pub use active::{ActiveReader, ActiveSegment};
+pub use scan::BatchScan;
+pub use sealed::SealedSegment;
+
+/// The directory of a partition, where segments live.
+#[derive(Clone, Debug)]
+pub struct SegmentDir {
+    vfs: Arc<dyn Vfs>,
+    path: Arc<Path>,
+    /// Whether files that can no longer change are mapped.
+    maps: bool,
+}
+
+impl SegmentDir {
+    pub fn new(vfs: Arc<dyn Vfs>, path: &Path, maps: bool) -> Self {
+        Self { vfs, path: path.into(), maps }
+    }
+
+    pub fn vfs(&self) -> &Arc<dyn Vfs> {
+        &self.vfs
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn file(&self, file: SegmentFile, base: Offset) -> PathBuf {
+        self.path.join(file.name(base))
+    }
+
+    fn lazy(&self, file: SegmentFile, base: Offset, how: OpenMode) -> LazyFile {
+        LazyFile::new(&self.vfs, self.file(file, base), how)
+    }
+}
+
+/// What a reader sees of a segment.
+#[derive(Clone, Debug)]
+pub enum Segment {
+    Active(Arc<ActiveReader>),
+    Sealed(Arc<SealedSegment>),
+}
+
+impl Segment {
+    pub fn base_offset(&self) -> Offset {
+        match self {
+            Self::Active(segment) => segment.base_offset(),
+            Self::Sealed(segment) => segment.base_offset(),
+        }
+    }
+
+    /// The batches from the one that holds `offset` on, or the next one where compaction left a gap.
+    ///
+    /// An active segment is read up to `limit`, the position behind its last published batch; a sealed one to
+    /// its end.
+    pub fn scan_from(&self, offset: Offset, limit: u64) -> Result<BatchScan> {
+        match self {
+            Self::Active(segment) => segment.scan_from(offset, limit),
+            Self::Sealed(segment) => segment.scan_from(offset),
+        }
+    }
+}

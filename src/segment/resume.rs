@@ -1,0 +1,109 @@
+//! Taking over the last segment of a partition that was closed in order.
+
+use std::io;
+
+use super::SegmentDir;
+use super::active::{ActiveSegment, Contents};
+use super::entry::{IndexEntry, OffsetEntry, TimeEntry};
+use super::index::{IndexView, Written};
+use super::scan::BatchScan;
+use crate::config::TopicConfig;
+use crate::error::{Error, IoContext, Result};
+use crate::file_name::SegmentFile;
+use crate::model::{Offset, Timestamp};
+use crate::record_batch::BatchHeader;
+use crate::vfs::{FileView, OpenMode};
+
+impl ActiveSegment {
+    /// Opens the segment at the end of a partition that was closed in order: its file ends where its last
+    /// batch ends. Indexes that are missing or do not fit are made again from the log.
+    /// Writes nothing.
+    pub fn open(dir: &SegmentDir, base: Offset, config: &TopicConfig, now: Timestamp) -> Result<Self> {
+        let path = dir.file(SegmentFile::Log, base);
+        let log = dir.vfs.open(&path, OpenMode::Read).doing("open", &path)?;
+        let size = log.size().doing("measure", &path)?;
+        if size > MAX_SIZE {
+            return Err(Error::corrupt("a segment is larger than 2^31 − 1 bytes").in_file(&path));
+        }
+        let scan = |position| BatchScan::new(FileView::Read(log.clone()), &path, position, size);
+        let first = scan(0).peek()?;
+        let first_timestamp = first.map(|first| first.max_timestamp).filter(|timestamp| *timestamp >= 0);
+
+        match stored_indexes(dir, base, size)? {
+            Some((offset_index, time_index))
+                if fits(&mut scan(position(&offset_index)), base, &offset_index) =>
+            {
+                let contents = Contents { size, first_timestamp, indexes: Some((offset_index, time_index)) };
+                let mut segment = Self::over(dir, base, config, now, contents);
+                walk(scan(position(&offset_index)), base, |header, _| {
+                    segment.pass(header);
+                    Ok(())
+                })?;
+                Ok(segment)
+            }
+            _ => {
+                let contents = Contents { size, first_timestamp, indexes: None };
+                let mut segment = Self::over(dir, base, config, now, contents);
+                walk(scan(0), base, |header, position| segment.note(header, position))?;
+                Ok(segment)
+            }
+        }
+    }
+}
+
+const MAX_SIZE: u64 = i32::MAX as u64;
+
+/// Visits the headers up to the end of the file, which must be the end of a batch.
+fn walk(
+    mut scan: BatchScan,
+    base: Offset,
+    mut visit: impl FnMut(&BatchHeader, u64) -> Result<()>,
+) -> Result<()> {
+    let mut least = base;
+    while let Some(header) = scan.peek()? {
+        if header.base_offset < least {
+            let error = Error::corrupt(format!("the offset of a batch is below {least}, which comes next"));
+            return Err(scan.place(error.at_offset(header.base_offset)));
+        }
+        visit(&header, scan.position())?;
+        least = header.next_offset();
+        scan.skip(&header);
+    }
+    Ok(())
+}
+
+type Stored = (Written<OffsetEntry>, Written<TimeEntry>);
+
+/// What the index files say; `None` if they are missing, or cannot belong to a log of this size.
+fn stored_indexes(dir: &SegmentDir, base: Offset, size: u64) -> Result<Option<Stored>> {
+    let offset = stored::<OffsetEntry>(dir, SegmentFile::OffsetIndex, base)?;
+    let time = stored::<TimeEntry>(dir, SegmentFile::TimeIndex, base)?;
+    let (Some(offset), Some(time)) = (offset, time) else { return Ok(None) };
+    let inside = offset.last.is_none_or(|last| u64::from(last.position) < size);
+    // An orderly stop leaves the greatest timestamp in the time index.
+    let timed = size == 0 || time.last.is_some_and(|last| last.timestamp >= 0);
+    Ok((inside && timed).then_some((offset, time)))
+}
+
+fn stored<E: IndexEntry>(dir: &SegmentDir, file: SegmentFile, base: Offset) -> Result<Option<Written<E>>> {
+    let path = dir.file(file, base);
+    let opened = match dir.vfs.open(&path, OpenMode::Read) {
+        Ok(opened) => opened,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::storage("open", &path, error)),
+    };
+    let view = IndexView::<E>::new(FileView::Read(opened)).doing("measure", &path)?;
+    let Some(view) = view else { return Ok(None) };
+    Ok(Some(Written { count: view.count(), last: view.last().doing("read", &path)? }))
+}
+
+fn position(index: &Written<OffsetEntry>) -> u64 {
+    index.last.map_or(0, |last| last.position.into())
+}
+
+/// True if the last entry describes the batch at which the scan stands.
+fn fits(scan: &mut BatchScan, base: Offset, index: &Written<OffsetEntry>) -> bool {
+    let Some(last) = index.last else { return true };
+    let described = base.saturating_add(last.relative_offset.into());
+    matches!(scan.peek(), Ok(Some(header)) if header.last_offset() == described)
+}

@@ -1,0 +1,133 @@
+//! Reads whole batches from a log file, one behind the other, without looking inside them.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use super::entry::OffsetEntry;
+use crate::error::{Error, IoContext, Result};
+use crate::model::Offset;
+use crate::record_batch::{BatchHeader, HEADER_LEN, RecordBatch};
+use crate::vfs::FileView;
+
+/// The first read asks for this much, each further one for twice as much, up to [`MAX_CHUNK`].
+const MIN_CHUNK: usize = 8 * 1024;
+const MAX_CHUNK: usize = 256 * 1024;
+
+/// An iterator over the batches of a log file between two positions.
+#[derive(Debug)]
+pub struct BatchScan {
+    log: FileView,
+    path: PathBuf,
+    /// Where the next batch begins.
+    position: u64,
+    /// Where the last batch ends.
+    limit: u64,
+    /// Bytes of the file from `position` on, as far as they were read.
+    ahead: Bytes,
+    chunk: usize,
+}
+
+impl BatchScan {
+    /// `limit` is the end of a batch; what lies behind it is not looked at.
+    pub fn new(log: FileView, path: &Path, position: u64, limit: u64) -> Self {
+        Self { log, path: path.to_owned(), position, limit, ahead: Bytes::new(), chunk: MIN_CHUNK }
+    }
+
+    /// Where the next batch begins.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The header of the next batch; `None` at the limit.
+    pub fn peek(&mut self) -> Result<Option<BatchHeader>> {
+        if self.position >= self.limit {
+            return Ok(None);
+        }
+        self.read_ahead(HEADER_LEN)?;
+        let header = BatchHeader::read(&self.ahead).map_err(|error| self.place(error))?;
+        if header.size as u64 > self.left() {
+            let what = format!("a record batch of {} bytes runs past the end of its segment", header.size);
+            return Err(self.place(Error::corrupt(what).at_offset(header.base_offset)));
+        }
+        Ok(Some(header))
+    }
+
+    /// The bytes of the next batch, checked and moved past; `None` at the limit.
+    pub fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        let Some(header) = self.peek()? else { return Ok(None) };
+        self.read_ahead(header.size)?;
+        let bytes = self.ahead.slice(..header.size);
+        let batch = RecordBatch::parse(bytes).map_err(|error| self.place(error))?;
+        self.skip(&header);
+        Ok(Some(batch))
+    }
+
+    /// Moves past the batch that [`peek`](Self::peek) showed.
+    pub fn skip(&mut self, header: &BatchHeader) {
+        self.position = self.position.saturating_add(header.size as u64);
+        self.ahead = self.ahead.slice(header.size.min(self.ahead.len())..);
+    }
+
+    /// Moves to the first batch that holds `offset` or lies behind it.
+    pub fn skip_to(&mut self, offset: Offset) -> Result<()> {
+        while let Some(header) = self.peek()? {
+            if header.last_offset() >= offset {
+                break;
+            }
+            self.skip(&header);
+        }
+        Ok(())
+    }
+
+    /// Sees to it that `len` bytes are ahead; asks for no more than the limit allows.
+    fn read_ahead(&mut self, len: usize) -> Result<()> {
+        if self.ahead.len() >= len {
+            return Ok(());
+        }
+        let left = usize::try_from(self.left()).unwrap_or(usize::MAX);
+        let ask = self.chunk.max(len).min(left);
+        self.ahead = self.log.read(self.position, ask).doing("read", &self.path)?;
+        self.chunk = self.chunk.saturating_mul(2).min(MAX_CHUNK);
+        if self.ahead.len() < ask.min(len) {
+            return Err(self.place(Error::corrupt("the log file is shorter than what was written to it")));
+        }
+        Ok(())
+    }
+
+    fn left(&self) -> u64 {
+        self.limit.saturating_sub(self.position)
+    }
+
+    pub fn place(&self, error: Error) -> Error {
+        error.in_file(&self.path).at_position(self.position)
+    }
+}
+
+/// Begins a scan at the batch that holds `offset`, looking first where the index says; `None` if what lies
+/// there is not the batch that the index describes.
+pub fn scan_from_hint(
+    log: FileView,
+    path: &Path,
+    limit: u64,
+    base: Offset,
+    hint: Option<OffsetEntry>,
+    offset: Offset,
+) -> Result<Option<BatchScan>> {
+    let position = hint.map_or(0, |hint| u64::from(hint.position));
+    if position > limit {
+        return Ok(None);
+    }
+    let mut scan = BatchScan::new(log, path, position, limit);
+    if let Some(hint) = hint {
+        let described = base.saturating_add(hint.relative_offset.into());
+        match scan.peek() {
+            Ok(Some(header)) if header.last_offset() == described => {}
+            Ok(_) => return Ok(None),
+            Err(error) if error.io_error().is_some() => return Err(error),
+            Err(_) => return Ok(None),
+        }
+    }
+    scan.skip_to(offset)?;
+    Ok(Some(scan))
+}

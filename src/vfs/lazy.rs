@@ -1,0 +1,40 @@
+//! A file that is opened when it is first needed, so that a thousand idle partitions hold no descriptor.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{OpenMode, Vfs, VfsFile};
+use crate::sync::Mutex;
+
+/// An existing file with its path, opened on first use and then kept open.
+#[derive(Debug)]
+pub struct LazyFile {
+    vfs: Arc<dyn Vfs>,
+    path: PathBuf,
+    how: OpenMode,
+    opened: Mutex<Option<Arc<dyn VfsFile>>>,
+}
+
+impl LazyFile {
+    pub fn new(vfs: &Arc<dyn Vfs>, path: PathBuf, how: OpenMode) -> Self {
+        Self { vfs: Arc::clone(vfs), path, how, opened: Mutex::new(None) }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn get(&self) -> io::Result<Arc<dyn VfsFile>> {
+        let mut opened = self.opened.lock();
+        match &*opened {
+            Some(file) => Ok(Arc::clone(file)),
+            None => Ok(Arc::clone(opened.insert(self.vfs.open(&self.path, self.how)?))),
+        }
+    }
+
+    /// The file if it is open already: one that nobody opened holds nothing unsynced.
+    pub fn if_open(&self) -> Option<Arc<dyn VfsFile>> {
+        self.opened.lock().clone()
+    }
+}

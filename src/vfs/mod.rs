@@ -1,0 +1,133 @@
+//! The file system as a trait at system-call depth: the real one and an in-memory one. It knows no format.
+//!
+//! Every call that touches the disk goes through here, so that tests can stand in for the disk. The contracts
+//! below are what the rest of the crate relies on; an implementation MUST keep them.
+
+mod lazy;
+mod map;
+#[cfg(feature = "test-util")]
+mod memory;
+mod os;
+#[cfg(test)]
+mod tests;
+mod view;
+mod whole;
+
+use std::fmt::Debug;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+pub use lazy::LazyFile;
+#[cfg(feature = "test-util")]
+pub use memory::MemoryVfs;
+pub use os::OsVfs;
+pub use view::FileView;
+#[cfg(test)]
+pub use whole::read_exact_at;
+pub use whole::{read_file, read_up_to_at, replace_file, write_all_at};
+
+/// A file system.
+pub trait Vfs: Send + Sync + Debug {
+    /// Opens a regular file for positioned reads and writes. MUST NOT follow a symbolic link at the end of the
+    /// path, and MUST fail on anything but a regular file.
+    fn open(&self, path: &Path, how: OpenMode) -> io::Result<Arc<dyn VfsFile>>;
+
+    /// Creates a directory; its parent exists, it does not.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// The entries of a directory, in no particular order.
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>>;
+
+    /// What stands at the path, links not followed; `None` if nothing does.
+    fn kind(&self, path: &Path) -> io::Result<Option<EntryKind>>;
+
+    /// Renames a file or directory, replacing a file at `to`, at once or not at all.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file; whoever has it open or mapped keeps it.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes an empty directory.
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// When it returns, what was created, renamed and removed in the directory before survives a power cut.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Takes the lock of the file at `path`, creating it where it is missing, or returns `None` at once if
+    /// another process or another handle of this one holds it. A Kafka broker's lock counts as well.
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn VfsLock>>>;
+}
+
+/// An open file.
+pub trait VfsFile: Send + Sync + Debug {
+    /// Reads into `buffer` from `position`; fewer bytes than asked for are lawful, 0 means the end.
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
+
+    /// Writes from `buffer` at `position`, extending the file; fewer bytes than given are lawful.
+    fn write_at(&self, buffer: &[u8], position: u64) -> io::Result<usize>;
+
+    /// The length in bytes.
+    fn size(&self) -> io::Result<u64>;
+
+    /// Cuts or extends the file; what is added reads as zeros.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Extends the file to `len` with zeros that have their disk space already; a longer file stays as it is.
+    /// Fails with [`io::ErrorKind::Unsupported`] where the file system cannot.
+    fn allocate(&self, len: u64) -> io::Result<()>;
+
+    /// When it returns, the bytes written before, and the length that reaches them, survive a power cut. After
+    /// a failure nothing may be concluded from a later success.
+    fn sync_data(&self) -> io::Result<()>;
+
+    /// [`sync_data`](Self::sync_data), and every other property of the file as well.
+    fn sync_all(&self) -> io::Result<()>;
+
+    /// Maps the whole file for reading. The file MUST NOT change or shrink while the bytes live: a page that
+    /// has gone, or that the disk cannot read, ends the process with SIGBUS.
+    fn map(&self) -> io::Result<Bytes>;
+}
+
+/// A held lock; dropping it releases it.
+pub trait VfsLock: Send + Sync + Debug {
+    /// Replaces the text in the locked file.
+    fn write_text(&self, text: &str) -> io::Result<()>;
+}
+
+/// How [`Vfs::open`] opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenMode {
+    /// An existing file, for reading only.
+    Read,
+    /// An existing file, for reading and writing.
+    Write,
+    /// A new or an existing file, for reading and writing.
+    Create,
+    /// A new file, for reading and writing; fails if the name is taken.
+    CreateNew,
+    /// A new or an existing file, emptied, for reading and writing.
+    CreateEmpty,
+}
+
+/// What stands behind a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link, a pipe, a device: nothing that we ever create.
+    Other,
+}
+
+/// An entry of a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirEntry {
+    /// Bytes that are no UTF-8 are replaced; no name of ours or of Kafka's holds such.
+    pub name: String,
+    /// What it is.
+    pub kind: EntryKind,
+}

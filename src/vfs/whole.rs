@@ -1,0 +1,70 @@
+//! Whole reads and writes over the partial ones of the trait.
+
+use std::io;
+use std::path::Path;
+
+use super::{OpenMode, Vfs, VfsFile};
+use crate::file_name;
+
+/// Reads until `buffer` is full or the file ends; returns how much was read.
+pub fn read_up_to_at(file: &dyn VfsFile, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], position + filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// Fills `buffer`, or fails with [`io::ErrorKind::UnexpectedEof`].
+pub fn read_exact_at(file: &dyn VfsFile, buffer: &mut [u8], position: u64) -> io::Result<()> {
+    if read_up_to_at(file, buffer, position)? == buffer.len() {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+/// Writes all of `buffer`; after an error any part of it may have been written.
+pub fn write_all_at(file: &dyn VfsFile, mut buffer: &[u8], mut position: u64) -> io::Result<()> {
+    while !buffer.is_empty() {
+        match file.write_at(buffer, position) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                buffer = &buffer[written..];
+                position += written as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Reads a small file whole; one of more than `most` bytes is an error, not an allocation.
+pub fn read_file(vfs: &dyn Vfs, path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let file = vfs.open(path, OpenMode::Read)?;
+    let len = file.size()?;
+    if len > most {
+        let what = format!("the file holds {len} bytes, and at most {most} are possible");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    }
+    let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+    read_exact_at(file.as_ref(), &mut bytes, 0)?;
+    Ok(bytes)
+}
+
+/// Replaces the file `name` in `dir`, at once or not at all, also across a power cut: write beside it, sync,
+/// rename, sync the directory.
+pub fn replace_file(vfs: &dyn Vfs, dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let temporary = dir.join(file_name::temporary(name));
+    let file = vfs.open(&temporary, OpenMode::CreateEmpty)?;
+    write_all_at(file.as_ref(), bytes, 0)?;
+    file.sync_all()?;
+    vfs.rename(&temporary, &dir.join(name))?;
+    vfs.sync_dir(dir)
+}

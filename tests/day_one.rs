@@ -1,0 +1,123 @@
+//! The programs of a service's first day, as they are written against the library. A change that makes one
+//! longer says why.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use ottla::{Broker, ErrorKind, Record, Result, Start, TopicConfig};
+
+/// Start, append with acknowledgement, stop; start again, and find everything.
+#[test]
+fn start_and_stop() -> Result<()> {
+    let dir = TempDir::new("start_and_stop");
+
+    let broker = Broker::open(&dir)?;
+    let orders = broker.ensure_topic("orders", TopicConfig::new().partitions(3))?;
+    let metadata = broker.producer().send(&orders, Record::new("paid").key("order-42"))?.wait()?;
+    assert_eq!((metadata.topic(), metadata.offset()), ("orders", 0));
+    broker.close(Duration::from_secs(10))?;
+
+    let broker = Broker::open(&dir)?;
+    let orders = broker.ensure_topic("orders", TopicConfig::new().partitions(3))?;
+    let mut values = Vec::new();
+    for batch in orders.partition(metadata.partition())?.read(Start::Earliest)? {
+        for record in &batch? {
+            values.push(record.value().map(<[u8]>::to_vec));
+        }
+    }
+    assert_eq!(values, [Some(b"paid".to_vec())]);
+    Ok(())
+}
+
+/// Rebuild an aggregate from its events.
+#[test]
+fn rebuild_an_aggregate() -> Result<()> {
+    let broker = Broker::in_memory()?;
+    let accounts = broker.ensure_topic("accounts", TopicConfig::new())?;
+    let producer = accounts.producer();
+    for (account, amount) in [("anna", 10), ("ben", 5), ("anna", -3)] {
+        _ = producer.send(Record::new(&i32::to_be_bytes(amount)).key(account))?;
+    }
+    producer.flush()?;
+
+    let mut balances = HashMap::new();
+    for batch in accounts.partition(0)?.read(Start::Earliest)? {
+        for record in batch?.records() {
+            let (Some(account), Some(amount)) = (record.key, record.value) else { continue };
+            *balances.entry(account).or_insert(0) += i32::from_be_bytes((*amount).try_into().unwrap());
+        }
+    }
+    assert_eq!(balances, HashMap::from([(b"anna"[..].into(), 7), (b"ben"[..].into(), 5)]));
+    Ok(())
+}
+
+/// One worker reads every partition and waits for more, while others send.
+#[test]
+fn a_worker_and_its_senders() -> Result<()> {
+    let broker = Broker::in_memory()?;
+    let jobs = broker.ensure_topic("jobs", TopicConfig::new().partitions(4))?;
+
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(|| -> Result<u64> {
+            let mut consumer = broker.consumer().assign(jobs.partitions())?;
+            let mut sum = 0;
+            for _ in 0..100 {
+                let records = consumer.poll(Duration::from_secs(60))?;
+                sum += records
+                    .iter()
+                    .filter_map(|job| job.value()?.first().copied())
+                    .map(u64::from)
+                    .sum::<u64>();
+                if sum == 2 * (1..=50).sum::<u64>() {
+                    break;
+                }
+            }
+            Ok(sum)
+        });
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let producer = broker.producer();
+                for job in 1..=50 {
+                    producer.send(&jobs, Record::new(&[job])).unwrap().wait().unwrap();
+                }
+            });
+        }
+        assert_eq!(worker.join().unwrap()?, 2 * (1..=50).sum::<u64>());
+        Ok(())
+    })
+}
+
+/// A clone in another part of the service learns that the broker was closed.
+#[test]
+fn closing_ends_every_handle() -> Result<()> {
+    let broker = Broker::in_memory()?;
+    let topic = broker.ensure_topic("orders", TopicConfig::new())?;
+    let (elsewhere, producer) = (broker.clone(), topic.producer());
+    broker.close(Duration::from_secs(10))?;
+    assert_eq!(producer.send(Record::new("late")).unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(elsewhere.topic("orders").unwrap_err().kind(), ErrorKind::Closed);
+    elsewhere.close(Duration::from_secs(10))
+}
+
+/// A directory that goes with the test.
+struct TempDir(std::path::PathBuf);
+
+impl TempDir {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("ottla-day-one-{name}-{}", std::process::id()));
+        _ = std::fs::remove_dir_all(&path);
+        Self(path)
+    }
+}
+
+impl AsRef<std::path::Path> for TempDir {
+    fn as_ref(&self) -> &std::path::Path {
+        &self.0
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        _ = std::fs::remove_dir_all(&self.0);
+    }
+}
