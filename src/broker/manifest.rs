@@ -15,7 +15,7 @@
 //! States: a topic is `creating` before its directories are there, `live` once they are (the commit of a
 //! creation), and `deleting` before the first of them goes (the commit of a deletion). Opening undoes the one
 //! and finishes the other.
-#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

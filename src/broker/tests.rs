@@ -1,1 +1,95 @@
+//! The text of the manifest and of `partition.metadata`.
 
+use super::manifest::{Manifest, TopicEntry, TopicState};
+use super::partition_metadata;
+use crate::config::TopicConfig;
+use crate::error::ErrorKind;
+use crate::model::{TopicId, TopicName};
+
+const ID: &str = "rE6H2AcSSMCQ7GdNHWIEMQ";
+
+fn manifest() -> Manifest {
+    let mut manifest = Manifest::default();
+    for (name, state) in
+        [("orders", TopicState::Live), ("a.new-one", TopicState::Creating), ("old_one", TopicState::Deleting)]
+    {
+        let config = TopicConfig::new().partitions(3).segment_bytes(4096);
+        let entry = TopicEntry { id: TopicId::parse(ID).unwrap(), state, config };
+        manifest.topics.insert(TopicName::new(name).unwrap(), entry);
+    }
+    manifest
+}
+
+/// The text with its last line made to fit the rest.
+fn with_crc(text: &str) -> String {
+    let body = &text[..text.trim_end().rfind('\n').unwrap() + 1];
+    format!("{body}crc32 {:08x}\n", crc32fast::hash(body.as_bytes()))
+}
+
+#[test]
+fn a_manifest_reads_back() {
+    for manifest in [Manifest::default(), manifest()] {
+        assert_eq!(Manifest::decode(manifest.encode().as_bytes()).unwrap(), manifest);
+    }
+    assert_eq!(Manifest::default().encode(), "ottla manifest 1\ncrc32 9c56a469\n");
+    let text = manifest().encode();
+    assert!(text.contains(&format!("topic orders {ID} live 3\nconfig segment.bytes 4096\n")), "{text}");
+}
+
+#[test]
+fn every_flipped_bit_and_every_truncation_of_a_manifest_is_refused() {
+    let good = manifest().encode().into_bytes();
+    for bit in 0..good.len() * 8 {
+        let mut bad = good.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        assert!(Manifest::decode(&bad).is_err(), "bit {bit}");
+    }
+    for length in 0..good.len() {
+        assert!(Manifest::decode(&good[..length]).is_err(), "{length} bytes");
+    }
+}
+
+#[test]
+fn a_manifest_in_another_form_is_refused_though_its_checksum_is_right() {
+    let text = manifest().encode();
+    for (from, to) in [
+        ("live 3", "alive 3"),
+        ("live 3", "live 0"),
+        ("live 3", "live 03"),
+        ("live 3", "live 3 4"),
+        ("config segment.bytes 4096\n", ""),
+        ("config segment.bytes 4096", "config segment.bytes 12"),
+        ("config segment.bytes 4096", "config  segment.bytes 4096"),
+        ("topic orders", "topic or/ders"),
+        ("topic orders", "topic aa"),
+        (ID, "AAAAAAAAAAAAAAAAAAAAAA"),
+        ("ottla manifest 1\n", "ottla manifest 1\nsomething else\n"),
+        ("ottla manifest 1\n", "ottla manifest 1\nconfig segment.bytes 4096\n"),
+    ] {
+        let bad = with_crc(&text.replacen(from, to, 1));
+        assert!(Manifest::decode(bad.as_bytes()).is_err(), "{from:?} to {to:?}");
+    }
+}
+
+#[test]
+fn a_newer_manifest_is_named() {
+    let text = manifest().encode();
+    for newer in [
+        text.replacen("ottla manifest 1", "ottla manifest 2", 1),
+        text.replacen("config segment.ms", "config segment.lightyears", 1),
+    ] {
+        let error = Manifest::decode(with_crc(&newer).as_bytes()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::UnsupportedVersion, "{error}");
+    }
+}
+
+#[test]
+fn partition_metadata_reads_as_kafka_writes_it() {
+    let id = TopicId::parse(ID).unwrap();
+    for good in [format!("version: 0\ntopic_id: {ID}"), format!("version: 0\ntopic_id: {ID}\n")] {
+        assert_eq!(partition_metadata::decode(good.as_bytes()).unwrap(), id);
+    }
+    for bad in ["", "version: 0", &format!("version: 1\ntopic_id: {ID}"), "version: 0\ntopic_id: short"] {
+        assert!(partition_metadata::decode(bad.as_bytes()).unwrap_err().is_corruption(), "{bad:?}");
+    }
+}

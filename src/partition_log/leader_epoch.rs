@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Epochs and start offsets both strictly rise (Kafka: `LeaderEpochFileCache`, `CheckpointFile`).
-#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 use std::fmt::Write;
 use std::io;

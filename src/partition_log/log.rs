@@ -269,7 +269,7 @@ impl PartitionLog {
                 let limit = if segment.base_offset() == end.segment { end.position } else { 0 };
                 Ok((segment.clone(), limit))
             }
-            None => Err(self.place(Error::corrupt("no segment holds the offset")).at_offset(offset)),
+            None => Err(Error::corrupt("no segment holds the offset").at_offset(offset)),
         }
     }
 

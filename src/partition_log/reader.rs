@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::PartitionLog;
 use crate::error::{Error, Result};
 use crate::model::Offset;
-use crate::record_batch::RecordBatch;
+use crate::record_batch::{BatchHeader, RecordBatch};
 use crate::segment::BatchScan;
 
 /// The batches of a partition up to some high watermark, an iterator. After an error it ends.
@@ -41,15 +41,14 @@ impl BatchReader {
 
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         while self.next < self.until {
-            let Some(batch) = self.next_in_segment()? else { continue };
-            self.check_order(&batch)?;
             let from = self.next;
+            let Some(batch) = self.next_in_segment()? else { continue };
             self.next = batch.next_offset();
             self.aligned = true;
             if batch.is_control() {
                 continue;
             }
-            batch.require_readable().map_err(|error| self.log.place(error))?;
+            batch.require_readable()?;
             let batch = batch.starting_at(from);
             if batch.iter().next().is_some() {
                 return Ok(Some(batch));
@@ -61,16 +60,14 @@ impl BatchReader {
     /// `None` means: look again, for the segment was read to its end.
     fn next_in_segment(&mut self) -> Result<Option<RecordBatch>> {
         self.log.check_readable()?;
-        if let Some(scan) = &mut self.scan {
-            let batch = scan.next_batch().map_err(|error| self.log.place(error))?;
-            if batch.is_none() {
-                self.scan = None;
-            }
+        if let Some(mut scan) = self.scan.take() {
+            let batch = self.next_of(&mut scan)?;
+            self.scan = batch.is_some().then_some(scan);
             return Ok(batch);
         }
         let (segment, limit) = self.log.segment_at(self.next)?;
-        let mut scan = segment.scan_from(self.next, limit).map_err(|error| self.log.place(error))?;
-        match scan.next_batch().map_err(|error| self.log.place(error))? {
+        let mut scan = segment.scan_from(self.next, limit)?;
+        match self.next_of(&mut scan)? {
             Some(batch) => {
                 self.scan = Some(scan);
                 Ok(Some(batch))
@@ -78,29 +75,34 @@ impl BatchReader {
             // What is below the high watermark was written, and nothing has removed it since.
             None => {
                 let error = Error::corrupt("the segment ends before the offset that it should hold");
-                Err(self.log.place(scan.place(error)).at_offset(self.next))
+                Err(scan.place(error).at_offset(self.next))
+            }
+        }
+    }
+
+    fn next_of(&self, scan: &mut BatchScan) -> Result<Option<RecordBatch>> {
+        match scan.peek()? {
+            None => Ok(None),
+            Some(header) => {
+                self.check_order(&header).map_err(|error| scan.place(error))?;
+                scan.next_batch()
             }
         }
     }
 
     /// The offset of a batch lies outside its checksum. Nothing leaves gaps between the batches of a log yet,
     /// so that a batch which does not follow on the one before it was damaged, or another is missing.
-    fn check_order(&self, batch: &RecordBatch) -> Result<()> {
-        let follows = if self.aligned {
-            batch.base_offset() == self.next
-        } else {
-            (batch.base_offset()..=batch.last_offset()).contains(&self.next)
-        };
-        if follows && batch.next_offset() <= self.until {
+    fn check_order(&self, header: &BatchHeader) -> Result<()> {
+        let offsets = header.base_offset..=header.last_offset();
+        let follows =
+            if self.aligned { header.base_offset == self.next } else { offsets.contains(&self.next) };
+        if follows && header.next_offset() <= self.until {
             return Ok(());
         }
-        let what = format!(
-            "a batch with the offsets {} to {} stands where offset {} is expected",
-            batch.base_offset(),
-            batch.last_offset(),
-            self.next
-        );
-        Err(self.log.place(Error::corrupt(what)).at_offset(self.next))
+        let (first, last) = offsets.into_inner();
+        let what =
+            format!("a batch with the offsets {first} to {last} stands where {} is expected", self.next);
+        Err(Error::corrupt(what).at_offset(self.next))
     }
 }
 
@@ -108,11 +110,14 @@ impl Iterator for BatchReader {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let next = self.next_batch().transpose();
-        if matches!(next, Some(Err(_))) {
-            self.until = self.next;
+        match self.next_batch() {
+            Ok(batch) => batch.map(Ok),
+            Err(error) => {
+                self.scan = None;
+                self.until = self.next;
+                Some(Err(self.log.place(error)))
+            }
         }
-        next
     }
 }
 

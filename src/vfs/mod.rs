@@ -5,7 +5,7 @@
 
 mod lazy;
 mod map;
-#[cfg(feature = "test-util")]
+#[cfg(any(test, feature = "test-util"))]
 mod memory;
 mod os;
 #[cfg(test)]
@@ -21,7 +21,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use lazy::LazyFile;
-#[cfg(feature = "test-util")]
+#[cfg(any(test, feature = "test-util"))]
 pub use memory::MemoryVfs;
 pub use os::OsVfs;
 pub use view::FileView;

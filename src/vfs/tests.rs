@@ -8,7 +8,6 @@ use super::*;
 
 /// Runs `check` on an empty directory of each file system.
 fn on_each(name: &str, check: impl Fn(Arc<dyn Vfs>, &Path)) {
-    #[cfg(feature = "test-util")]
     check(Arc::new(MemoryVfs::new()), Path::new("/"));
 
     let dir = std::env::temp_dir().join(format!("ottla-vfs-{name}-{}", std::process::id()));

@@ -1,0 +1,8 @@
+//! The suites over the whole library, one module a theme.
+
+mod bad_input;
+mod decoders;
+mod durability;
+mod support;
+mod topics;
+mod whole_log;

@@ -1,0 +1,237 @@
+//! What the suites share: directories that go with a test, records that own their parts, and a file system that
+//! keeps a list of the calls and fails where it is told to.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use ottla::internals::{DirEntry, EntryKind, MemoryVfs, OpenMode, Vfs, VfsFile, VfsLock, open_on};
+use ottla::{Broker, BrokerOptions, Partition, Record, Result, Start};
+
+/// Where the in-memory brokers of the suites live.
+pub const ROOT: &str = "/data";
+
+/// A directory on the disk that goes with the test.
+pub struct TempDir(PathBuf);
+
+impl TempDir {
+    pub fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("ottla-suite-{name}-{}", std::process::id()));
+        _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Every file below the directory with its content.
+    pub fn content(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut content = BTreeMap::new();
+        let mut directories = vec![self.0.clone()];
+        while let Some(directory) = directories.pop() {
+            for entry in std::fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    directories.push(path);
+                } else {
+                    content.insert(path.clone(), std::fs::read(&path).unwrap());
+                }
+            }
+        }
+        content
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The values of a partition from its beginning to its high watermark.
+pub fn values(partition: &Partition) -> Result<Vec<Vec<u8>>> {
+    let mut values = Vec::new();
+    for batch in partition.read(Start::Earliest)? {
+        values.extend((&batch?).into_iter().map(|record| record.value().unwrap_or_default().to_vec()));
+    }
+    Ok(values)
+}
+
+/// Sends the values to partition 0, and waits for the last of them.
+pub fn send_all(topic: &ottla::Topic, values: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Result<()> {
+    let producer = topic.producer();
+    for value in values {
+        _ = producer.send(Record::new(&value).partition(0))?;
+    }
+    producer.flush()
+}
+
+/// A call of the file system, as `operation name`; the name is the last part of the path.
+pub type Call = String;
+
+/// A file system that keeps a list of the calls that change something, and fails where it is told to.
+#[derive(Debug)]
+pub struct ScriptedVfs {
+    inner: MemoryVfs,
+    script: Arc<Script>,
+}
+
+#[derive(Debug, Default)]
+struct Script {
+    calls: Mutex<Vec<Call>>,
+    fails: Mutex<Option<Failure>>,
+}
+
+#[derive(Clone, Debug)]
+struct Failure {
+    /// Calls that begin with this fail.
+    prefix: String,
+    /// So many of them succeed before.
+    after: usize,
+    kind: io::ErrorKind,
+}
+
+impl ScriptedVfs {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self { inner: MemoryVfs::new(), script: Arc::default() })
+    }
+
+    pub fn open_broker(self: &Arc<Self>) -> Result<Broker> {
+        open_on(BrokerOptions::default(), Arc::clone(self) as Arc<dyn Vfs>, Path::new(ROOT))
+    }
+
+    /// From now on calls that begin with `prefix` fail, after the next `after` of them.
+    pub fn fail(&self, prefix: &str, after: usize, kind: io::ErrorKind) {
+        *self.script.fails.lock().unwrap() = Some(Failure { prefix: prefix.to_owned(), after, kind });
+    }
+
+    pub fn fail_no_more(&self) {
+        *self.script.fails.lock().unwrap() = None;
+    }
+
+    /// The calls since the last time this was asked.
+    pub fn take_calls(&self) -> Vec<Call> {
+        std::mem::take(&mut self.script.calls.lock().unwrap())
+    }
+
+    fn call(&self, operation: &str, path: &Path) -> io::Result<()> {
+        self.script.call(operation, path)
+    }
+}
+
+impl Script {
+    fn call(&self, operation: &str, path: &Path) -> io::Result<()> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let call = format!("{operation} {name}");
+        if let Some(failure) = &mut *self.fails.lock().unwrap()
+            && call.starts_with(&failure.prefix)
+        {
+            match failure.after.checked_sub(1) {
+                None => return Err(failure.kind.into()),
+                Some(left) => failure.after = left,
+            }
+        }
+        self.calls.lock().unwrap().push(call);
+        Ok(())
+    }
+}
+
+impl Vfs for ScriptedVfs {
+    fn open(&self, path: &Path, how: OpenMode) -> io::Result<Arc<dyn VfsFile>> {
+        match how {
+            OpenMode::CreateNew | OpenMode::CreateEmpty => self.call("create", path)?,
+            OpenMode::Read | OpenMode::Write | OpenMode::Create => self.call("open", path)?,
+        }
+        let file = self.inner.open(path, how)?;
+        Ok(Arc::new(ScriptedFile { inner: file, path: path.to_owned(), script: Arc::clone(&self.script) }))
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.call("create_dir", path)?;
+        self.inner.create_dir(path)
+    }
+
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        self.inner.read_dir(path)
+    }
+
+    fn kind(&self, path: &Path) -> io::Result<Option<EntryKind>> {
+        self.inner.kind(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.call("rename to", to)?;
+        self.inner.rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.call("remove", path)?;
+        self.inner.remove_file(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.call("remove_dir", path)?;
+        self.inner.remove_dir(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.call("sync_dir", path)?;
+        self.inner.sync_dir(path)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn VfsLock>>> {
+        self.call("lock", path)?;
+        self.inner.lock(path)
+    }
+}
+
+#[derive(Debug)]
+struct ScriptedFile {
+    inner: Arc<dyn VfsFile>,
+    path: PathBuf,
+    script: Arc<Script>,
+}
+
+impl VfsFile for ScriptedFile {
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.script.call("read", &self.path)?;
+        self.inner.read_at(buffer, position)
+    }
+
+    fn write_at(&self, buffer: &[u8], position: u64) -> io::Result<usize> {
+        self.script.call("write", &self.path)?;
+        self.inner.write_at(buffer, position)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        self.inner.size()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.script.call("set_len", &self.path)?;
+        self.inner.set_len(len)
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.script.call("allocate", &self.path)?;
+        self.inner.allocate(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.script.call("sync", &self.path)?;
+        self.inner.sync_data()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.script.call("sync", &self.path)?;
+        self.inner.sync_all()
+    }
+
+    fn map(&self) -> io::Result<bytes::Bytes> {
+        self.script.call("map", &self.path)?;
+        self.inner.map()
+    }
+}
