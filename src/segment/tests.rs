@@ -152,12 +152,21 @@ fn the_log_is_extended_ahead_of_the_data_and_trimmed_when_sealed() {
 fn every_offset_is_found_with_right_wrong_and_missing_indexes() {
     let config = TopicConfig::new().index_interval_bytes(500);
     type Damage = (&'static str, fn(&SegmentDir));
-    let damage: [Damage; 6] = [
+    let damage: [Damage; 7] = [
         ("right", |_| {}),
         ("missing", |dir| dir.vfs.remove_file(&dir.file(SegmentFile::OffsetIndex, BASE)).unwrap()),
         ("empty", |dir| file(dir, SegmentFile::OffsetIndex).set_len(0).unwrap()),
         ("no whole number of entries", |dir| file(dir, SegmentFile::OffsetIndex).set_len(83).unwrap()),
         ("zeros", |dir| write_all_at(&*file(dir, SegmentFile::OffsetIndex), &[0; 400], 0).unwrap()),
+        ("one entry too far", |dir| {
+            // Each offset leads to the batch of the entry behind, which is sound and the wrong one.
+            let entries = entries::<OffsetEntry>(&content(dir, SegmentFile::OffsetIndex));
+            let mut shifted = Vec::new();
+            for pair in entries.windows(2) {
+                OffsetEntry { position: pair[1].position, ..pair[0] }.write(&mut shifted);
+            }
+            write_all_at(&*file(dir, SegmentFile::OffsetIndex), &shifted, 0).unwrap();
+        }),
         ("garbage", |dir| {
             let len = content(dir, SegmentFile::OffsetIndex).len();
             let garbage: Vec<u8> =

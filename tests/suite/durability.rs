@@ -88,9 +88,17 @@ fn a_topic_is_in_the_manifest_before_its_directories_and_live_after_them() {
     let calls = vfs.take_calls();
     let manifests: Vec<_> = (0..calls.len()).filter(|at| calls[*at] == "rename to ottla.manifest").collect();
     let [creating, live] = manifests[..] else { panic!("{calls:#?}") };
-    let [first, last] = positions(&calls, ["create_dir orders-0", "sync_dir orders-1"]);
-    assert!(creating < first && last < live, "{calls:#?}");
-    assert!(calls[last..live].contains(&"sync_dir data".to_owned()), "{calls:#?}");
+    let [says_creating, first, last, says_live] = positions(
+        &calls,
+        [
+            "manifest: orders is creating",
+            "create_dir orders-0",
+            "sync_dir orders-1",
+            "manifest: orders is live",
+        ],
+    );
+    assert!([says_creating, creating, first, last, says_live, live].is_sorted(), "{calls:#?}");
+    assert!(calls[last..says_live].contains(&"sync_dir data".to_owned()), "{calls:#?}");
 }
 
 #[test]
@@ -102,8 +110,11 @@ fn a_deletion_is_in_the_manifest_before_the_first_directory_goes() {
     broker.delete_topic("orders").unwrap();
     let calls = vfs.take_calls();
     let renamed = calls.iter().position(|call| call.ends_with("-delete")).unwrap();
-    let [committed, unlinked] = positions(&calls, ["rename to ottla.manifest", &format!("remove {LOG}")]);
-    assert!(committed < renamed && renamed < unlinked, "{calls:#?}");
+    let [says_deleting, committed, unlinked] = positions(
+        &calls,
+        ["manifest: orders is deleting", "rename to ottla.manifest", &format!("remove {LOG}")],
+    );
+    assert!([says_deleting, committed, renamed, unlinked].is_sorted(), "{calls:#?}");
     assert_eq!(calls.iter().filter(|call| *call == "rename to ottla.manifest").count(), 2);
 }
 

@@ -139,6 +139,20 @@ impl Script {
     }
 }
 
+impl Script {
+    /// A manifest that is written stands in the list with the state of its topics.
+    fn note_manifest(&self, path: &Path, content: &[u8]) {
+        if !path.ends_with("ottla.manifest.tmp") {
+            return;
+        }
+        let text = String::from_utf8_lossy(content);
+        for line in text.lines().filter(|line| line.starts_with("topic ")) {
+            let words: Vec<_> = line.split(' ').collect();
+            self.calls.lock().unwrap().push(format!("manifest: {} is {}", words[1], words[3]));
+        }
+    }
+}
+
 impl Vfs for ScriptedVfs {
     fn open(&self, path: &Path, how: OpenMode) -> io::Result<Arc<dyn VfsFile>> {
         match how {
@@ -203,6 +217,7 @@ impl VfsFile for ScriptedFile {
 
     fn write_at(&self, buffer: &[u8], position: u64) -> io::Result<usize> {
         self.script.call("write", &self.path)?;
+        self.script.note_manifest(&self.path, buffer);
         self.inner.write_at(buffer, position)
     }
 
