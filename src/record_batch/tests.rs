@@ -257,3 +257,86 @@ fn old_message_formats_are_named() {
     let zeros = RecordBatch::parse(Bytes::from(vec![0; 100])).unwrap_err();
     assert!(zeros.is_corruption(), "zeros are no old message format: {zeros}");
 }
+
+/// A batch of hand-made record bytes, whose checksum is right.
+fn sealed(records: &[u8], count: u32, fields: impl Fn(&mut BatchHeader)) -> Bytes {
+    let mut buffer = Vec::new();
+    let mut builder = BatchBuilder::begin(&mut buffer, 0, TS);
+    buffer.extend_from_slice(records);
+    builder.header_mut().records_count = count;
+    builder.header_mut().last_offset_delta = count.saturating_sub(1);
+    fields(builder.header_mut());
+    builder.finish(&buffer).seal(&mut buffer);
+    Bytes::from(buffer)
+}
+
+#[test]
+fn a_malformed_batch_is_refused_though_its_checksum_is_right() {
+    // length, attributes, timestamp delta, offset delta, key, value, headers; varints are zig-zag.
+    let good: &[u8] = &[14, 0, 0, 0, 1, 2, b'v', 0];
+    assert!(RecordBatch::parse(sealed(good, 1, |_| ())).is_ok());
+
+    let same = |_: &mut BatchHeader| ();
+    let records: [(&str, &[u8], u32); 14] = [
+        ("a record's length is negative", &[1, 0, 0, 0, 1, 1, 0], 1),
+        ("a record runs past its batch", &[16, 0, 0, 0, 1, 2, b'v', 0], 1),
+        ("a record's length does not end", &[0x80], 1),
+        ("a record is empty", &[0], 1),
+        ("a record's timestamp does not end", &[4, 0, 0x80], 1),
+        ("a record's offset delta is negative", &[12, 0, 0, 1, 1, 1, 0], 1),
+        ("a record's key runs past the record", &[12, 0, 0, 0, 40, 1, 0], 1),
+        ("a record's key runs past the record", &[12, 0, 0, 0, 3, 1, 0], 1),
+        ("a record's value runs past the record", &[12, 0, 0, 0, 1, 40, 0], 1),
+        ("a record's headers count is negative", &[12, 0, 0, 0, 1, 1, 1], 1),
+        ("a record's header runs past the record", &[14, 0, 0, 0, 1, 1, 0xfe, 0x7f], 1),
+        ("bytes are left behind a record's headers", &[14, 0, 0, 0, 1, 1, 0, 7], 1),
+        ("bytes are left behind the last record of a batch", &[12, 0, 0, 0, 1, 1, 0, 7], 1),
+        ("the offsets of the records do not rise", &[12, 0, 0, 0, 1, 1, 0, 12, 0, 0, 0, 1, 1, 0], 2),
+    ];
+    for (reason, bytes, count) in records {
+        let error = RecordBatch::parse(sealed(bytes, count, same)).unwrap_err();
+        assert!(error.is_corruption() && error.to_string().starts_with(reason), "{bytes:?}: {error}");
+    }
+
+    type Fields = fn(&mut BatchHeader);
+    let headers: [(&str, Fields); 6] = [
+        ("a record's length does not end", |header| header.records_count = 2),
+        ("a record's offset lies behind its batch", |header| header.base_offset = 5),
+        ("the last offset delta is negative", |header| header.last_offset_delta = 1 << 31),
+        ("the records count is negative", |header| header.records_count = 1 << 31),
+        ("the codec is not one that Kafka defines", |header| header.attributes = Attributes(5)),
+        ("the last offset is beyond the range", |header| header.base_offset = i64::MAX.cast_unsigned()),
+    ];
+    for (reason, fields) in headers {
+        let record = if reason.contains("behind its batch") { &[12, 0, 0, 2, 1, 1, 0][..] } else { good };
+        let error = RecordBatch::parse(sealed(record, 1, fields)).unwrap_err();
+        assert!(error.is_corruption() && error.to_string().starts_with(reason), "{reason}: {error}");
+    }
+    let far = sealed(good, 1, |header| header.base_timestamp = i64::MIN);
+    assert!(RecordBatch::parse(far).is_ok());
+    let overflow = sealed(&[14, 0, 1, 0, 1, 2, b'v', 0], 1, |header| header.base_timestamp = i64::MIN);
+    assert!(RecordBatch::parse(overflow).unwrap_err().is_corruption(), "a timestamp below the range");
+}
+
+#[test]
+fn a_malformed_marker_is_refused() {
+    let marker = |key: &[u8], value: &[u8]| {
+        let mut buffer = Vec::new();
+        let mut builder = BatchBuilder::begin(&mut buffer, 0, TS);
+        builder.header_mut().attributes = Attributes::default().control();
+        builder.push(&mut buffer, 0, TS, &key_value(key, value));
+        builder.finish(&buffer).seal(&mut buffer);
+        RecordBatch::parse(Bytes::from(buffer))
+    };
+    assert!(marker(&[0, 0, 0, 1], &[0, 0, 0, 0, 0, 9]).is_ok());
+    assert!(
+        marker(&[0, 7, 0, 1], &[0, 7, 0, 0, 0, 9, 1, 2]).is_ok(),
+        "higher versions are read as version 0"
+    );
+    assert!(marker(&[0, 0, 0, 5], &[]).is_ok(), "types of Kafka's metadata log are none of ours");
+    for (key, value) in
+        [(&[0, 0, 0][..], &[0, 0, 0, 0, 0, 9][..]), (&[0, 0, 0, 1], &[0; 5]), (&[0xff, 0, 0, 1], &[0; 6])]
+    {
+        assert!(marker(key, value).unwrap_err().is_corruption(), "{key:?} {value:?}");
+    }
+}
