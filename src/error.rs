@@ -72,11 +72,9 @@ pub enum ErrorKind {
     DirectoryInUse,
     /// The path is no data directory of ours, and not an empty one either.
     DirectoryNotOurs,
-    /// The directory was not closed in order.
-    UncleanShutdown,
     /// The broker was closed.
     Closed,
-    /// A deadline passed (`REQUEST_TIMED_OUT`).
+    /// A deadline passed before everything was done (`REQUEST_TIMED_OUT`).
     TimedOut,
 }
 
@@ -105,7 +103,7 @@ impl Error {
     /// True if nothing was written and the same call can succeed later without anybody changing it.
     #[must_use]
     pub fn is_retriable(&self) -> bool {
-        matches!(self.kind(), ErrorKind::DirectoryInUse | ErrorKind::TimedOut)
+        self.kind() == ErrorKind::DirectoryInUse
     }
 
     /// True if the record may or may not be in the log: reopen, and look before writing it again.

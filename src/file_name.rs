@@ -14,6 +14,8 @@ pub(crate) const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 pub(crate) const META_PROPERTIES: &str = "meta.properties";
 /// Our list of topics with their configurations.
 pub(crate) const MANIFEST: &str = "ottla.manifest";
+/// What of each partition is proven to be durable.
+pub(crate) const ENDS: &str = "ottla.ends";
 /// In a partition directory: the topic's id.
 pub(crate) const PARTITION_METADATA: &str = "partition.metadata";
 /// In a partition directory: where each leader epoch begins.
@@ -74,9 +76,19 @@ pub(crate) fn deleting_dir(topic: &TopicName, partition: PartitionId, id: TopicI
     format!("{topic}{suffix}")
 }
 
+/// The file at the root that keeps what recovery cut off a segment at `position`; the topic is cut where the
+/// name would be too long.
+pub(crate) fn quarantine(topic: &str, partition: PartitionId, segment: Offset, position: u64) -> String {
+    let suffix = format!("-{partition}.{segment:020}.{position}");
+    let prefix = "ottla.quarantine.";
+    let room = MAX_NAME.saturating_sub(suffix.len()).saturating_sub(prefix.len());
+    let topic: String = topic.chars().take(room).collect();
+    format!("{prefix}{topic}{suffix}")
+}
+
 /// True for what a directory may hold and still count as empty when it is opened for the first time.
 pub(crate) fn is_negligible_at_first_open(name: &str) -> bool {
-    name == "lost+found" || name.starts_with('.') || name == temporary(MANIFEST)
+    name == "lost+found" || name.starts_with('.') || [temporary(MANIFEST).as_str(), ENDS].contains(&name)
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@
 //! | To | see |
 //! |---|---|
 //! | open a data directory, create and delete topics | [`Broker`], [`TopicConfig`] |
+//! | learn what a crash has left | [`RecoveryReport`] |
 //! | append | [`Producer`], [`Record`], [`Delivery`] |
 //! | read a partition from anywhere | [`Partition::read`], [`RecordBatch`] |
 //! | read several partitions, and wait for more | [`Consumer`] |
@@ -37,8 +38,8 @@
 //!
 //! # What it does not do yet
 //!
-//! A directory that was not closed in order is refused, and left as it is: recovery comes next. Retention,
-//! compaction, compressed batches, consumer groups and transactions are not there. It runs on Linux.
+//! Retention, compaction, compressed batches, consumer groups, transactions and an async interface are not there,
+//! and no durability level but the strictest. It runs on Linux.
 //!
 //! # Panics and threads
 //!
@@ -50,6 +51,7 @@ mod broker;
 mod clock;
 mod config;
 mod consumer;
+mod ends_file;
 mod error;
 mod file_name;
 mod model;
@@ -61,7 +63,7 @@ mod segment;
 mod sync;
 mod vfs;
 
-pub use broker::{Batches, Broker, BrokerOptions, Partition, Topic};
+pub use broker::{Batches, Broker, BrokerOptions, Partition, PartitionRecovery, RecoveryReport, Topic};
 pub use config::TopicConfig;
 pub use consumer::{Consumer, ConsumerBuilder, ConsumerRecord, ConsumerRecordIter, ConsumerRecords};
 pub use error::{Error, ErrorKind, Result};

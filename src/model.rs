@@ -114,6 +114,15 @@ impl<'a> Record<'a> {
     }
 }
 
+impl Record<'_> {
+    /// The bytes of its parts.
+    pub(crate) fn payload_len(&self) -> usize {
+        let len = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + len(*value)).sum();
+        len(self.key) + len(self.value) + headers
+    }
+}
+
 /// The name of a topic, checked: 1 to 249 of the characters `a-z A-Z 0-9 . _ -`, not `.` or `..`
 /// (Kafka: `org.apache.kafka.common.internals.Topic`).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -176,6 +185,14 @@ impl TopicId {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let id = Uuid::from_bytes(bytes.try_into().ok()?);
         (id.as_u128() > 1).then_some(Self(id))
+    }
+
+    pub(crate) fn as_u128(self) -> u128 {
+        self.0.as_u128()
+    }
+
+    pub(crate) fn from_u128(number: u128) -> Self {
+        Self(Uuid::from_u128(number))
     }
 
     /// 32 hexadecimal digits, as in the name of a directory that is being deleted.

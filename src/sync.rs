@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use parking_lot::{Mutex, MutexGuard, RwLock};
-pub use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+pub use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// A condition variable without a deadline, for waits that a leader is bound to end.
 #[derive(Debug, Default)]

@@ -15,7 +15,7 @@ const FLOORS: &[&[&str]] = &[
     &["model"],
     &["config", "clock", "file_name", "partitioner"],
     &["record_batch", "vfs"],
-    &["segment"],
+    &["segment", "ends_file"],
     &["partition_log"],
     &["broker"],
     &["producer", "consumer"],

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::options::BrokerOptions;
-use super::shared::{Shared, closed};
+use super::recovery_report::RecoveryReport;
+use super::shared::Shared;
 use super::topic::Topic;
 use super::topics;
 use crate::config::TopicConfig;
@@ -44,12 +45,14 @@ impl Broker {
 
     /// Opens a data directory; one that is not there is created.
     ///
+    /// One that was not closed in order is recovered: what was acknowledged is there, what a crash has left half
+    /// written is cut and kept in a quarantine file; [`recovery_report`](Self::recovery_report) tells.
+    ///
     /// # Errors
     /// [`DirectoryInUse`](ErrorKind::DirectoryInUse) names the holder;
     /// [`DirectoryNotOurs`](ErrorKind::DirectoryNotOurs) for a file, a directory with other things in it, or a
-    /// Kafka broker's; [`UncleanShutdown`](ErrorKind::UncleanShutdown) for one that was not closed in order,
-    /// which this version cannot recover yet; [`CorruptMessage`](ErrorKind::CorruptMessage) if what it holds is
-    /// damaged. After each of them the directory is as it was.
+    /// Kafka broker's; [`CorruptMessage`](ErrorKind::CorruptMessage) if acknowledged records, or what is known of
+    /// them, are damaged. After each of them the directory is as it was.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::options().open(path)
     }
@@ -134,20 +137,27 @@ impl Broker {
     }
 
     /// Writes and syncs what was sent, and closes the directory in order, for this handle and every other one:
-    /// later calls get [`Closed`](ErrorKind::Closed), blocked ones return. Closing twice is no error.
+    /// later calls get [`Closed`](ErrorKind::Closed), blocked ones return. Closing again returns the same.
     ///
     /// `timeout` bounds what has not begun when it passes: a sync that hangs is waited for, the partitions after
-    /// it are left as after a crash.
+    /// it are left as after a crash, and whoever waits for a record of theirs gets
+    /// [`Indeterminate`](ErrorKind::Indeterminate).
     ///
     /// # Errors
     /// The first failure: of a partition, now or before, or [`TimedOut`](ErrorKind::TimedOut). The directory
-    /// then counts as not closed in order.
+    /// then counts as not closed in order, and is recovered when it is opened.
     pub fn close(&self, timeout: Duration) -> Result<()> {
         self.shared.close(timeout)
     }
 
+    /// What opening found of the last life, and what it cut.
+    #[must_use]
+    pub fn recovery_report(&self) -> &RecoveryReport {
+        &self.shared.report
+    }
+
     pub(crate) fn check_open(&self) -> Result<()> {
-        self.shared.check_open().map_err(|_| closed())
+        self.shared.check_open()
     }
 }
 

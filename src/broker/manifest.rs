@@ -25,7 +25,7 @@ use crate::config::TopicConfig;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::file_name::MANIFEST;
 use crate::model::{TopicId, TopicName};
-use crate::vfs::{Vfs, read_file, replace_file};
+use crate::vfs::{Vfs, commit_file, read_file, stage_file};
 
 /// Magic and version.
 const FIRST_LINE: &str = "ottla manifest 1";
@@ -76,9 +76,14 @@ impl Manifest {
         Self::decode(&bytes).map_err(|error| error.in_file(&path))
     }
 
-    /// Replaces the manifest, durably.
-    pub fn store(&self, vfs: &dyn Vfs, root: &Path) -> Result<()> {
-        replace_file(vfs, root, MANIFEST, self.encode().as_bytes()).doing("replace", &root.join(MANIFEST))
+    /// Writes the manifest under its temporary name, durably.
+    pub fn stage(&self, vfs: &dyn Vfs, root: &Path) -> Result<()> {
+        stage_file(vfs, root, MANIFEST, self.encode().as_bytes()).doing("write", &root.join(MANIFEST))
+    }
+
+    /// Gives what was staged its name, durably.
+    pub fn commit(vfs: &dyn Vfs, root: &Path) -> Result<()> {
+        commit_file(vfs, root, MANIFEST).doing("replace", &root.join(MANIFEST))
     }
 
     pub fn encode(&self) -> String {

@@ -6,9 +6,11 @@ mod directory;
 mod handle;
 mod manifest;
 mod marker;
+mod open;
 mod options;
 mod partition;
 mod partition_metadata;
+mod recovery_report;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -22,4 +24,5 @@ pub use options::BrokerOptions;
 pub use partition::{Batches, Partition};
 #[cfg(feature = "test-util")]
 pub use partition_metadata::decode as decode_partition_metadata;
+pub use recovery_report::{PartitionRecovery, RecoveryReport};
 pub use topic::Topic;

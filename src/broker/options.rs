@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Broker;
-use super::shared::Shared;
+use super::open;
 use crate::clock::Clock;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::vfs::{OsVfs, Vfs};
 
 /// The settings of a [`Broker`]; nothing of them is stored.
@@ -59,7 +59,10 @@ impl BrokerOptions {
 
     /// Opens the data directory, creating it if there is nothing at `path`; see [`Broker::open`].
     pub fn open(self, path: impl AsRef<Path>) -> Result<Broker> {
-        self.open_on(Arc::new(OsVfs), path.as_ref())
+        let path = path.as_ref();
+        // The directory stays the same one when the process changes its working directory.
+        let absolute = std::path::absolute(path).doing("find", path)?;
+        self.open_on(Arc::new(OsVfs), &absolute)
     }
 
     /// Opens an empty broker in memory; see [`Broker::in_memory`].
@@ -74,6 +77,6 @@ impl BrokerOptions {
             let what = format!("a batch size of {} bytes is not possible", self.batch_size);
             return Err(Error::new(ErrorKind::InvalidConfig, what).advise("it takes 0 to 2147483647 bytes"));
         }
-        Shared::open(vfs, path, self).map(Broker::new)
+        open::open(vfs, path, self).map(Broker::new)
     }
 }

@@ -3,17 +3,19 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::manifest::{TopicEntry, TopicState};
+use super::manifest::{Manifest, TopicEntry, TopicState};
+use super::options::BrokerOptions;
 use super::partition_metadata;
 use super::shared::{Admin, Shared, is_directory};
 use super::topic::TopicLogs;
 use crate::config::TopicConfig;
+use crate::ends_file::{EndsSlot, Owner, ProvenEnd};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::file_name::{deleting_dir, partition_dir};
 use crate::model::{PartitionId, TopicId, TopicName};
 use crate::partition_log::{LogContext, PartitionLog};
 use crate::segment::SegmentDir;
-use crate::vfs::EntryKind;
+use crate::vfs::{EntryKind, Vfs};
 
 /// Creates a topic. A failure leaves nothing of it behind, or stops further changes if that fails, too.
 pub fn create(shared: &Shared, name: &str, config: &TopicConfig) -> Result<Arc<TopicLogs>> {
@@ -22,11 +24,20 @@ pub fn create(shared: &Shared, name: &str, config: &TopicConfig) -> Result<Arc<T
     let mut admin = shared.admin.lock();
     admin.check()?;
     check_name_is_free(&admin, &name)?;
+    check_places_are_free(shared, &name, config.partitions)?;
 
     let entry = TopicEntry { id: TopicId::random(), state: TopicState::Creating, config: config.clone() };
-    store(shared, &mut admin, |topics| _ = topics.insert(name.clone(), entry.clone()))?;
+    // The evidence is there before anybody could look for it.
+    let named = claim_slots(shared, &entry).and_then(|slots| {
+        store(shared, &mut admin, |topics| _ = topics.insert(name.clone(), entry.clone()))?;
+        Ok(slots)
+    });
+    let slots = named.map_err(|error| {
+        shared.ends.retain(|owner| owner.topic != entry.id);
+        error.in_topic(name.as_str())
+    })?;
     let mut made = Vec::new();
-    let created = create_directories(shared, &name, &entry, &mut made).and_then(|logs| {
+    let created = create_directories(shared, &name, &entry, slots, &mut made).and_then(|logs| {
         let live = TopicEntry { state: TopicState::Live, ..entry.clone() };
         store(shared, &mut admin, |topics| _ = topics.insert(name.clone(), live.clone()))?;
         Ok(logs)
@@ -39,22 +50,24 @@ pub fn create(shared: &Shared, name: &str, config: &TopicConfig) -> Result<Arc<T
         }
         Err(error) => {
             if admin.failed.is_none() {
-                undo(shared, &mut admin, &name, &made);
+                undo(shared, &mut admin, &name, entry.id, &made);
             }
             Err(error.in_topic(name.as_str()))
         }
     }
 }
 
-/// Opens the partitions of a topic, without writing.
-pub fn open(shared: &Shared, name: &TopicName, entry: &TopicEntry) -> Result<TopicLogs> {
-    let logs = (0..entry.config.partitions).map(|partition| {
-        let dir = shared.root.join(partition_dir(name, partition));
-        let place = |error: Error| error.in_partition(name.as_str(), partition);
-        partition_metadata::check(shared.vfs.as_ref(), &dir, entry.id).map_err(place)?;
-        PartitionLog::open(context(shared, name, entry, partition, &dir)).map(Arc::new).map_err(place)
-    });
-    Ok(TopicLogs::new(name.clone(), entry.id, entry.config.clone(), logs.collect::<Result<_>>()?))
+/// Undoes creations and finishes deletions that were interrupted. What cannot be removed stays for the next
+/// opening: it keeps topics from being created and deleted, and nobody from his records.
+pub fn settle(shared: &Shared) {
+    let mut admin = shared.admin.lock();
+    let topics = admin.manifest.topics.iter().filter(|(_, entry)| entry.state != TopicState::Live);
+    let unsettled: Vec<_> = topics.map(|(name, entry)| (name.clone(), entry.clone())).collect();
+    for (name, entry) in &unsettled {
+        if remove(shared, &mut admin, name, entry).is_err() {
+            break;
+        }
+    }
 }
 
 /// Deletes a topic: from the moment at which the manifest says so it is gone, whatever happens then.
@@ -65,8 +78,15 @@ pub fn delete(shared: &Shared, name: &str) -> Result<()> {
     let live = admin.manifest.topics.get(&name).filter(|entry| entry.state == TopicState::Live);
     let Some(entry) = live.cloned() else { return Err(unknown(name.as_str())) };
 
+    let place = |error: Error| error.in_topic(name.as_str());
+    check_removable(shared, &name, &entry).map_err(place)?;
     let deleting = TopicEntry { state: TopicState::Deleting, ..entry };
-    store(shared, &mut admin, |topics| _ = topics.insert(name.clone(), deleting.clone()))?;
+    let stored = store(shared, &mut admin, |topics| _ = topics.insert(name.clone(), deleting.clone()));
+    if let (Err(error), Some(_), Some(topic)) = (&stored, &admin.failed, shared.topics.read().get(&name)) {
+        // The disk may say that the topic is being deleted: nothing may be acknowledged in it any more.
+        topic.logs.iter().for_each(|log| log.fail(error.clone()));
+    }
+    stored.map_err(place)?;
     if let Some(topic) = shared.topics.write().remove(&name) {
         topic.logs.iter().for_each(|log| log.delete());
     }
@@ -94,10 +114,41 @@ pub fn remove(shared: &Shared, admin: &mut Admin, name: &TopicName, entry: &Topi
         shared.vfs.sync_dir(&shared.root).doing("sync", &shared.root)
     };
     let removed = directories().and_then(|()| store(shared, admin, |topics| _ = topics.remove(name)));
+    shared.ends.retain(|owner| owner.topic != entry.id);
     if let Err(error) = &removed {
         admin.failed.get_or_insert_with(|| error.clone());
     }
     removed
+}
+
+/// Fails if a directory of the topic holds a directory, which is nobody's that we know.
+fn check_removable(shared: &Shared, name: &TopicName, entry: &TopicEntry) -> Result<()> {
+    for partition in 0..entry.config.partitions {
+        let dir = shared.root.join(partition_dir(name, partition));
+        let entries = shared.vfs.read_dir(&dir).doing("list", &dir)?;
+        if let Some(foreign) = entries.iter().find(|entry| entry.kind == EntryKind::Directory) {
+            let what = "the partition's directory holds a directory, which is none of ours";
+            return Err(Error::new(ErrorKind::StorageError, what)
+                .in_file(&dir.join(&foreign.name))
+                .advise("move it away; nothing was deleted"));
+        }
+    }
+    Ok(())
+}
+
+/// Fails if something stands where a directory of the topic would be made.
+fn check_places_are_free(shared: &Shared, name: &TopicName, partitions: PartitionId) -> Result<()> {
+    for partition in 0..partitions {
+        let dir = shared.root.join(partition_dir(name, partition));
+        if shared.vfs.kind(&dir).doing("look at", &dir)?.is_some() {
+            let what = "something stands in the place of the partition's directory";
+            return Err(Error::new(ErrorKind::StorageError, what)
+                .in_partition(name.as_str(), partition)
+                .in_file(&dir)
+                .advise("move it away, or choose another name; nothing was created"));
+        }
+    }
+    Ok(())
 }
 
 pub fn unknown(name: &str) -> Error {
@@ -119,8 +170,8 @@ fn check_name_is_free(admin: &Admin, name: &TopicName) -> Result<()> {
     Err(Error::new(ErrorKind::InvalidTopic, what).in_topic(name.as_str()).advise("choose another name"))
 }
 
-/// Changes the manifest, on the disk and then in memory. After a failure the disk may hold either, so that
-/// nothing is changed any more.
+/// Changes the manifest, on the disk and then in memory. Before its new form takes the name nothing has changed;
+/// if that fails the disk may hold either, and topics are not changed any more.
 fn store(
     shared: &Shared,
     admin: &mut Admin,
@@ -128,7 +179,8 @@ fn store(
 ) -> Result<()> {
     let mut manifest = admin.manifest.clone();
     change(&mut manifest.topics);
-    match manifest.store(shared.vfs.as_ref(), &shared.root) {
+    manifest.stage(shared.vfs.as_ref(), &shared.root)?;
+    match Manifest::commit(shared.vfs.as_ref(), &shared.root) {
         Ok(()) => {
             admin.manifest = manifest;
             Ok(())
@@ -141,19 +193,29 @@ fn store(
     }
 }
 
+/// Writes the first slot of every partition, durably.
+fn claim_slots(shared: &Shared, entry: &TopicEntry) -> Result<Vec<EndsSlot>> {
+    let owners = (0..entry.config.partitions).map(|partition| Owner { topic: entry.id, partition });
+    let slots: Vec<_> = owners.map(|owner| shared.ends.slot(owner)).collect();
+    slots.iter().for_each(|slot| slot.publish(ProvenEnd { generation: 1, ..ProvenEnd::default() }));
+    shared.ends.sync().map(|()| slots)
+}
+
 /// Makes every directory of a topic durable; `made` takes those that were made, also when one fails.
 fn create_directories(
     shared: &Shared,
     name: &TopicName,
     entry: &TopicEntry,
+    slots: Vec<EndsSlot>,
     made: &mut Vec<PathBuf>,
 ) -> Result<TopicLogs> {
     let mut logs = Vec::new();
-    for partition in 0..entry.config.partitions {
+    for (partition, slot) in (0..).zip(slots) {
         let dir = shared.root.join(partition_dir(name, partition));
         shared.vfs.create_dir(&dir).doing("create the directory", &dir)?;
         made.push(dir.clone());
-        let log = PartitionLog::create(context(shared, name, entry, partition, &dir))?;
+        let log =
+            PartitionLog::create(context(&shared.vfs, &shared.root, &shared.options, name, entry, slot))?;
         // Syncs the directory, and with it the names of the segment's files.
         partition_metadata::store(shared.vfs.as_ref(), &dir, entry.id)?;
         logs.push(Arc::new(log));
@@ -163,11 +225,12 @@ fn create_directories(
 }
 
 /// Takes back a creation that failed; what cannot be taken back stops further changes.
-fn undo(shared: &Shared, admin: &mut Admin, name: &TopicName, made: &[PathBuf]) {
+fn undo(shared: &Shared, admin: &mut Admin, name: &TopicName, id: TopicId, made: &[PathBuf]) {
     let undone = made
         .iter()
         .try_for_each(|dir| remove_directory(shared, dir))
         .and_then(|()| store(shared, admin, |topics| _ = topics.remove(name)));
+    shared.ends.retain(|owner| owner.topic != id);
     if let Err(error) = undone {
         admin.failed.get_or_insert(error);
     }
@@ -195,19 +258,25 @@ fn remove_directory(shared: &Shared, dir: &Path) -> Result<()> {
     shared.vfs.remove_dir(dir).doing("remove", dir)
 }
 
-fn context(
-    shared: &Shared,
+/// What a partition is given; the slot says which one it is.
+pub fn context(
+    vfs: &Arc<dyn Vfs>,
+    root: &Path,
+    options: &BrokerOptions,
     name: &TopicName,
     entry: &TopicEntry,
-    partition: PartitionId,
-    dir: &Path,
+    slot: EndsSlot,
 ) -> LogContext {
+    let partition = slot.partition();
+    let dir = root.join(partition_dir(name, partition));
     LogContext {
         topic: name.as_str().into(),
         partition,
         config: entry.config.clone(),
-        dir: SegmentDir::new(Arc::clone(&shared.vfs), dir, shared.options.memory_maps),
-        clock: shared.options.clock.clone(),
-        batch_size: shared.options.batch_size,
+        dir: SegmentDir::new(Arc::clone(vfs), &dir, options.memory_maps),
+        clock: options.clock.clone(),
+        batch_size: options.batch_size,
+        root: root.into(),
+        slot,
     }
 }

@@ -36,7 +36,8 @@ const FETCH_BYTES: usize = 1024 * 1024;
 /// # Ok::<(), ottla::Error>(())
 /// ```
 pub struct Consumer {
-    broker: Broker,
+    /// Keeps the broker open.
+    _broker: Broker,
     assigned: Vec<Assigned>,
     /// The partition with which the next poll begins, so that a busy one does not starve the others.
     turn: usize,
@@ -51,7 +52,7 @@ struct Assigned {
 impl Consumer {
     pub(super) fn assign(broker: Broker, partitions: impl IntoIterator<Item = Partition>) -> Result<Self> {
         broker.check_open()?;
-        let mut consumer = Self { broker, assigned: Vec::new(), turn: 0, signal: Signal::new() };
+        let mut consumer = Self { _broker: broker, assigned: Vec::new(), turn: 0, signal: Signal::new() };
         for partition in partitions {
             if consumer.find(&partition).is_none() {
                 let log = Arc::clone(partition.log());
@@ -67,7 +68,8 @@ impl Consumer {
     /// for the first one. No records means that the time has passed.
     ///
     /// A poll that has read to the end waits for what was sent, as [`Delivery::wait`](crate::Delivery::wait)
-    /// does: it writes and syncs it where nobody else is at it.
+    /// does: it writes and syncs it where nobody else is at it. With a timeout of zero it does not wait, and so
+    /// hands out only what is durable already.
     ///
     /// # Errors
     /// [`CorruptMessage`](crate::ErrorKind::CorruptMessage) and other failures of reading: the position stays,
@@ -124,18 +126,25 @@ impl Consumer {
         for step in 0..count {
             let at = (self.turn + step) % count;
             let Some(Assigned { log, reader }) = self.assigned.get_mut(at) else { continue };
-            log.check_readable()?;
             reader.extend();
-            while fetched < FETCH_BYTES {
-                match reader.next() {
-                    None => break,
-                    Some(Ok(batch)) => {
+            let readable = log.check_readable();
+            let batches = readable.err().map(Err).into_iter().chain(reader);
+            for batch in batches {
+                match batch {
+                    Ok(batch) => {
                         fetched += batch.size();
                         records.push(log, batch);
                     }
                     // What was read before goes out first; the position stays, and shows the error again.
-                    Some(Err(_)) if !records.is_empty() => return Ok(records),
-                    Some(Err(error)) => return Err(error),
+                    Err(_) if !records.is_empty() => return Ok(records),
+                    Err(error) => {
+                        // The others have their turn, whatever becomes of this one.
+                        self.turn = at + 1;
+                        return Err(error);
+                    }
+                }
+                if fetched >= FETCH_BYTES {
+                    break;
                 }
             }
             if fetched >= FETCH_BYTES {
@@ -163,7 +172,7 @@ impl Consumer {
     }
 
     fn require(&self, partition: &Partition) -> Result<usize> {
-        self.broker.check_open()?;
+        partition.log().check_readable()?;
         self.find(partition).ok_or_else(|| {
             let what = "the partition is not assigned to this consumer";
             partition.log().place(Error::new(ErrorKind::UnknownTopicOrPartition, what))

@@ -46,6 +46,20 @@ impl LeaderEpochs {
         self.entries.push(Entry { epoch, start });
     }
 
+    /// Forgets the epochs that begin at `end` or behind it (Kafka: `LeaderEpochFileCache.truncateFromEnd`).
+    pub fn truncate_from_end(&mut self, end: Offset) {
+        self.entries.retain(|entry| entry.start < end);
+    }
+
+    /// Fails if a partition that holds records up to `end` has no readable epochs: they cannot be made again.
+    pub fn check(vfs: &dyn Vfs, dir: &Path, end: Offset) -> Result<()> {
+        if end > 0 && Self::load(vfs, dir)?.latest().is_none() {
+            let what = "the leader epochs of a partition with records are missing";
+            return Err(Error::corrupt(what).in_file(&dir.join(LEADER_EPOCH_CHECKPOINT)));
+        }
+        Ok(())
+    }
+
     /// Reads the checkpoint of a partition directory; a missing one is one without entries.
     pub fn load(vfs: &dyn Vfs, dir: &Path) -> Result<Self> {
         let path = dir.join(LEADER_EPOCH_CHECKPOINT);

@@ -1,28 +1,27 @@
 //! A partition: takes records, makes them durable, and lends them to readers.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::LeaderEpochs;
-use super::accumulator::{Accumulator, Filled};
+use super::accumulator::Accumulator;
+use super::commit::Commit;
 use super::listeners::Listeners;
 use super::reader::BatchReader;
 use super::stop::Stop;
-use super::writer::{LogEnd, Writer};
+use super::writer::{Epochs, LogEnd, Writer};
 use crate::clock::Clock;
 use crate::config::TopicConfig;
-use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::ends_file::{EndsSlot, ProvenEnd};
+use crate::error::{Error, ErrorKind, Result};
 use crate::file_name::SegmentFile;
 use crate::model::{MAX_OFFSET, Offset, PartitionId, Record, Start, Timestamp, TimestampType};
 use crate::record_batch::{RecordParts, size_alone};
-use crate::segment::{ActiveSegment, SealedSegment, Segment, SegmentDir};
-use crate::sync::{Condvar, Mutex, MutexGuard, RwLock, Signal};
-use crate::vfs::EntryKind;
+use crate::segment::{ActiveSegment, SealedSegment, Segment, SegmentDir, StoredIndexes, segment_bases};
+use crate::sync::{Mutex, RwLock, Signal};
 
 /// Once this much waits, the sender that brought it there writes it, without syncing.
 const WRITE_BEHIND: usize = 1024 * 1024;
-/// Once this much waits, senders wait until the leader at work has finished.
-const MOST_BUFFERED: usize = 32 * 1024 * 1024;
-
 /// What a partition is given by its broker.
 #[derive(Clone, Debug)]
 pub struct LogContext {
@@ -33,6 +32,19 @@ pub struct LogContext {
     pub clock: Clock,
     /// The size up to which records share a batch, in bytes.
     pub batch_size: usize,
+    /// The root of the data directory, where what recovery cuts is kept.
+    pub root: Arc<Path>,
+    /// Where the partition says what of it is durable.
+    pub slot: EndsSlot,
+}
+
+/// How the partition was left by its last owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastStop {
+    /// Closed in order: the log ends with the proven end.
+    Clean,
+    /// Recovered: the log ends here, and the next records begin a new leader epoch.
+    Unclean(LogEnd),
 }
 
 /// A partition.
@@ -41,42 +53,27 @@ pub struct LogContext {
 /// file with a leader, and are visible once a sync has covered them. Whoever waits for a record leads: it writes
 /// and syncs what has gathered, for all, while the others wait for it or gather the next group.
 ///
-/// Locks, in the order in which they are taken: `writer` (the leader's), then one of `appends` (offsets are
-/// given out under it), `commit` (what is visible), the list of segments. None is held while the disk works,
-/// but the leader's.
+/// Locks, in the order in which they are taken: the leader's, what is visible (both in `commit`), `appends`
+/// (offsets are given out under it), the list of segments. Only the leader's is held while the disk works.
 #[derive(Debug)]
 pub struct PartitionLog {
-    context: LogContext,
-    log_start: Offset,
-    appends: Mutex<Appends>,
-    writer: Mutex<Leader>,
-    commit: Mutex<Commit>,
-    committed: Condvar,
+    pub(super) context: LogContext,
+    pub(super) log_start: Offset,
+    /// How often the partition was opened.
+    pub(super) generation: u32,
+    pub(super) appends: Mutex<Appends>,
+    pub(super) commit: Commit,
     segments: Arc<RwLock<Vec<Segment>>>,
-    listeners: Listeners,
+    pub(super) listeners: Listeners,
 }
 
+/// What lies under the append lock.
 #[derive(Debug)]
-struct Appends {
+pub(super) struct Appends {
     /// The next offset to be given out.
     assigned: Offset,
-    accumulator: Accumulator,
-    stop: Option<Stop>,
-}
-
-#[derive(Debug)]
-struct Leader {
-    writer: Writer,
-    spare: Filled,
-}
-
-#[derive(Debug)]
-struct Commit {
-    /// What readers see ends here, and all of it is durable.
-    high_watermark: LogEnd,
-    /// Whether somebody writes and syncs at this moment.
-    leading: bool,
-    stop: Option<Stop>,
+    pub accumulator: Accumulator,
+    pub stop: Option<Stop>,
 }
 
 /// A record that has its offset, and is not durable yet.
@@ -86,43 +83,59 @@ pub struct Assigned {
     pub timestamp: Timestamp,
 }
 
-/// Whether a leader syncs what it has written.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Durability {
-    Written,
-    Synced,
-}
-
 impl PartitionLog {
     /// Creates the files of a new partition in its empty directory, which the caller syncs.
     pub fn create(context: LogContext) -> Result<Self> {
         let now = context.clock.now();
         let active = ActiveSegment::create(&context.dir, 0, &context.config, now)?;
-        Ok(Self::over(context, LeaderEpochs::default(), Vec::new(), active))
+        let proven = ProvenEnd { generation: 1, ..ProvenEnd::default() };
+        Ok(Self::over(context, proven, Epochs::new(LeaderEpochs::default()), Vec::new(), active))
     }
 
-    /// Opens a partition that was closed in order.
-    pub fn open(context: LogContext) -> Result<Self> {
+    /// Opens a partition that ends where `proven` says, or where it was recovered to. Writes nothing.
+    pub fn open(context: LogContext, proven: ProvenEnd, last_stop: LastStop) -> Result<Self> {
         let epochs = LeaderEpochs::load(context.dir.vfs().as_ref(), context.dir.path())?;
         let bases = segment_bases(&context.dir)?;
         let Some((last, sealed)) = bases.split_last() else {
             return Err(Error::corrupt("the partition has no segment").in_file(context.dir.path()));
         };
-        let active = ActiveSegment::open(&context.dir, *last, &context.config, context.clock.now())?;
+        if bases.first().is_none_or(|first| *first > proven.log_start) {
+            let path = context.dir.file(SegmentFile::Log, proven.log_start);
+            return Err(Error::corrupt("the first segment is missing")
+                .at_offset(proven.log_start)
+                .in_file(&path));
+        }
+        let (expected, epochs, indexes) = match last_stop {
+            LastStop::Clean => (LogEnd::from(proven), Epochs::new(epochs), StoredIndexes::Trusted),
+            LastStop::Unclean(end) => {
+                (end, Epochs::after_recovery(epochs, end.offset), StoredIndexes::Rebuilt)
+            }
+        };
+        let active = ActiveSegment::open(&context.dir, *last, &context.config, context.clock.now(), indexes)?;
+        let found = LogEnd::of(&active);
+        if found != expected {
+            let what = format!("the log ends at {found}, and what was acknowledged at {expected}");
+            let path = context.dir.file(SegmentFile::Log, found.segment);
+            return Err(Error::corrupt(what)
+                .at_offset(found.offset)
+                .in_file(&path)
+                .at_position(found.position));
+        }
         let interval = context.config.index_interval_bytes;
         let seal = |base: &Offset| SealedSegment::new(context.dir.clone(), *base, interval);
         let sealed = sealed.iter().map(|base| Segment::Sealed(Arc::new(seal(base)))).collect();
-        Ok(Self::over(context, epochs, sealed, active))
+        let proven = ProvenEnd { generation: proven.generation.saturating_add(1), ..proven };
+        Ok(Self::over(context, proven, epochs, sealed, active))
     }
 
     fn over(
         context: LogContext,
-        epochs: LeaderEpochs,
+        proven: ProvenEnd,
+        epochs: Epochs,
         mut segments: Vec<Segment>,
         active: ActiveSegment,
     ) -> Self {
         segments.push(Segment::Active(Arc::clone(active.reader())));
-        let log_start = segments.first().map_or(0, Segment::base_offset);
         let segments = Arc::new(RwLock::new(segments));
         let end =
             LogEnd { offset: active.next_offset(), segment: active.base_offset(), position: active.size() };
@@ -130,11 +143,10 @@ impl PartitionLog {
         let writer =
             Writer::new(context.dir.clone(), context.config.clone(), epochs, active, Arc::clone(&segments));
         Self {
-            log_start,
+            log_start: proven.log_start,
+            generation: proven.generation,
             appends: Mutex::new(Appends { assigned: end.offset, accumulator, stop: None }),
-            writer: Mutex::new(Leader { writer, spare: Filled::default() }),
-            commit: Mutex::new(Commit { high_watermark: end, leading: false, stop: None }),
-            committed: Condvar::default(),
+            commit: Commit::new(end, writer),
             segments,
             listeners: Listeners::default(),
             context,
@@ -160,12 +172,17 @@ impl PartitionLog {
 
     /// The offset behind the last record that is durable, and so visible.
     pub fn high_watermark(&self) -> Offset {
-        self.commit.lock().high_watermark.offset
+        self.commit.high_watermark().offset
     }
 
     /// The offset behind the last record that was taken.
     pub fn log_end_offset(&self) -> Offset {
         self.appends.lock().assigned
+    }
+
+    /// How many bytes were taken and not yet written.
+    pub(super) fn buffered(&self) -> usize {
+        self.appends.lock().accumulator.len()
     }
 
     /// Raises `signal` whenever something is appended, becomes visible, or the partition stops.
@@ -181,7 +198,7 @@ impl PartitionLog {
         let (assigned, buffered) = {
             let mut appends = self.appends.lock();
             if let Some(stop) = &appends.stop {
-                return Err(self.place(stop.error()));
+                return Err(self.place(stop.refusal()));
             }
             let offset = appends.assigned;
             if offset >= MAX_OFFSET {
@@ -194,37 +211,10 @@ impl PartitionLog {
             (Assigned { offset, timestamp }, appends.accumulator.len())
         };
         if buffered >= WRITE_BEHIND {
-            self.write_behind(buffered);
+            self.write_behind();
         }
         self.listeners.raise();
         Ok(assigned)
-    }
-
-    /// Returns once the record at `offset`, which was assigned, is on stable storage.
-    pub fn wait_durable(&self, offset: Offset) -> Result<()> {
-        let mut commit = self.commit.lock();
-        loop {
-            if offset < commit.high_watermark.offset {
-                return Ok(());
-            }
-            if let Some(stop) = &commit.stop {
-                return Err(self.place(stop.error()).at_offset(offset));
-            }
-            if commit.leading {
-                self.committed.wait(&mut commit);
-            } else {
-                self.lead(&mut commit, Durability::Synced);
-            }
-        }
-    }
-
-    /// Returns once every record taken before is on stable storage.
-    pub fn flush(&self) -> Result<()> {
-        let end = self.log_end_offset();
-        match end.checked_sub(1) {
-            Some(last) if end > self.high_watermark() => self.wait_durable(last),
-            _ => Ok(()),
-        }
     }
 
     /// The batches from `start` to the high watermark of now.
@@ -261,7 +251,7 @@ impl PartitionLog {
     pub(super) fn segment_at(&self, offset: Offset) -> Result<(Segment, u64)> {
         // In this order: the list is then at least as new as the end, which lies in its last segment or in one
         // that has been sealed since.
-        let end = self.commit.lock().high_watermark;
+        let end = self.commit.high_watermark();
         let segments = self.segments.read();
         let behind = segments.partition_point(|segment| segment.base_offset() <= offset);
         match behind.checked_sub(1).and_then(|at| segments.get(at)) {
@@ -286,44 +276,6 @@ impl PartitionLog {
     /// Whether records are taken.
     pub fn takes_records(&self) -> bool {
         self.appends.lock().stop.is_none()
-    }
-
-    /// Takes no more records, writes and syncs what was taken, and gives the files their final form.
-    ///
-    /// After a failed write or sync that is what it returns, and the files stay as they are.
-    pub fn close(&self) -> Result<()> {
-        self.refuse_appends();
-        let flushed = self.flush();
-        let mut commit = self.commit.lock();
-        while commit.leading {
-            self.committed.wait(&mut commit);
-        }
-        let stop = commit.stop.get_or_insert(Stop::Closed).clone();
-        drop(commit);
-        let closed = match stop {
-            Stop::Closed => self.writer.lock().writer.close(),
-            Stop::Deleted => Ok(()),
-            Stop::Failed(error) => Err(error),
-        };
-        self.committed.notify_all();
-        self.listeners.raise();
-        flushed.and(closed.map_err(|error| self.place(error)))
-    }
-
-    /// Closes without writing what was taken, as a crash would.
-    pub fn abandon(&self) {
-        self.end(&Stop::Closed);
-    }
-
-    /// Takes no more records and lends none: the topic is being deleted, what was not durable goes with it.
-    pub fn delete(&self) {
-        self.end(&Stop::Deleted);
-    }
-
-    fn end(&self, stop: &Stop) {
-        self.stop(stop);
-        self.committed.notify_all();
-        self.listeners.raise();
     }
 
     fn check_record(&self, record: &Record<'_>, parts: &RecordParts<'_>, encoded_len: usize) -> Result<()> {
@@ -357,94 +309,9 @@ impl PartitionLog {
 
     /// Fails once the broker is closed, or the topic deleted.
     pub fn check_readable(&self) -> Result<()> {
-        match &self.commit.lock().stop {
-            Some(stop) if stop.ends_reading() => Err(self.place(stop.error())),
-            _ => Ok(()),
+        match self.commit.ends_reading() {
+            None => Ok(()),
+            Some(error) => Err(self.place(error)),
         }
     }
-
-    /// Writes what has gathered, or waits for the leader at work if too much has. A failure shows when
-    /// somebody waits for a record, and at the next append.
-    fn write_behind(&self, buffered: usize) {
-        let mut commit = self.commit.lock();
-        while commit.leading && buffered >= MOST_BUFFERED {
-            self.committed.wait(&mut commit);
-        }
-        if !commit.leading && commit.stop.is_none() {
-            self.lead(&mut commit, Durability::Written);
-        }
-    }
-
-    /// Writes what has gathered, syncs it if asked to, and publishes the outcome.
-    fn lead(&self, commit: &mut MutexGuard<'_, Commit>, durability: Durability) {
-        commit.leading = true;
-        let outcome = MutexGuard::unlocked(commit, || {
-            // A leader that panics must not leave the others waiting for it.
-            let unwinding = StopOnUnwind(self);
-            let outcome = self.write_gathered(durability);
-            std::mem::forget(unwinding);
-            outcome
-        });
-        commit.leading = false;
-        match outcome {
-            Ok(Some(end)) => {
-                debug_assert!(end.offset >= commit.high_watermark.offset, "the high watermark never falls");
-                commit.high_watermark = end;
-            }
-            Ok(None) => {}
-            Err(error) => {
-                let stop = Stop::failed(error);
-                commit.stop.get_or_insert(stop.clone());
-                MutexGuard::unlocked(commit, || self.appends.lock().stop = Some(stop));
-            }
-        }
-        self.committed.notify_all();
-        self.listeners.raise();
-    }
-
-    /// Returns the end that is durable now, if it was synced.
-    fn write_gathered(&self, durability: Durability) -> Result<Option<LogEnd>> {
-        let mut leader = self.writer.lock();
-        let Leader { writer, spare } = &mut *leader;
-        *spare = self.appends.lock().accumulator.take(std::mem::take(spare));
-        writer.write(spare, self.context.clock.now())?;
-        if durability == Durability::Written {
-            return Ok(None);
-        }
-        writer.sync()?;
-        Ok(writer.end())
-    }
-
-    fn stop(&self, stop: &Stop) {
-        self.appends.lock().stop.get_or_insert_with(|| stop.clone());
-        self.commit.lock().stop.get_or_insert_with(|| stop.clone());
-    }
-}
-
-/// Stops the partition if a leader panics.
-struct StopOnUnwind<'a>(&'a PartitionLog);
-
-impl Drop for StopOnUnwind<'_> {
-    fn drop(&mut self) {
-        let error = Error::new(ErrorKind::Indeterminate, "a thread panicked while it wrote to the partition");
-        self.0.stop(&Stop::failed(error));
-        self.0.commit.lock().leading = false;
-        self.0.committed.notify_all();
-        self.0.listeners.raise();
-    }
-}
-
-/// The base offsets of the segments in a directory, rising.
-fn segment_bases(dir: &SegmentDir) -> Result<Vec<Offset>> {
-    let entries = dir.vfs().read_dir(dir.path()).doing("list", dir.path())?;
-    let mut bases: Vec<Offset> = entries
-        .iter()
-        .filter(|entry| entry.kind == EntryKind::File)
-        .filter_map(|entry| match SegmentFile::parse(&entry.name)? {
-            (SegmentFile::Log, base) => Some(base),
-            _ => None,
-        })
-        .collect();
-    bases.sort_unstable();
-    Ok(bases)
 }

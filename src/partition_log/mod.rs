@@ -2,15 +2,18 @@
 //! assigned, written and durable. It knows no other partition, no topic list, and starts no thread.
 
 mod accumulator;
+mod commit;
 mod leader_epoch;
 mod listeners;
 mod log;
 mod reader;
+mod recovery;
 mod stop;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 pub use leader_epoch::LeaderEpochs;
-pub use log::{Assigned, LogContext, PartitionLog};
+pub use log::{Assigned, LastStop, LogContext, PartitionLog};
 pub use reader::BatchReader;
+pub use recovery::{Cut, Plan, apply, plan, settle};

@@ -6,27 +6,25 @@ use std::sync::Arc;
 use super::PartitionLog;
 use crate::error::{Error, Result};
 use crate::model::Offset;
-use crate::record_batch::{BatchHeader, RecordBatch};
+use crate::record_batch::RecordBatch;
 use crate::segment::BatchScan;
 
 /// The batches of a partition up to some high watermark, an iterator. After an error it ends.
 ///
-/// BatchReader in which no record is for an application (markers of Kafka's own, batches that compaction emptied)
+/// Batches in which no record is for an application (markers of Kafka's own, batches that compaction emptied)
 /// are passed over.
 #[derive(Debug)]
 pub struct BatchReader {
     log: Arc<PartitionLog>,
     /// The next offset to be given out; a batch that begins before it is cut.
     next: Offset,
-    /// Whether `next` is where a batch begins, rather than a place somebody asked for.
-    aligned: bool,
     until: Offset,
     scan: Option<BatchScan>,
 }
 
 impl BatchReader {
     pub(super) fn new(log: Arc<PartitionLog>, from: Offset, until: Offset) -> Self {
-        Self { log, next: from, aligned: false, until, scan: None }
+        Self { log, next: from, until, scan: None }
     }
 
     /// The offset at which the next batch begins, or the end.
@@ -43,14 +41,14 @@ impl BatchReader {
         while self.next < self.until {
             let from = self.next;
             let Some(batch) = self.next_in_segment()? else { continue };
-            self.next = batch.next_offset();
-            self.aligned = true;
-            if batch.is_control() {
-                continue;
+            if !batch.is_control() {
+                // Before the position moves on: what cannot be read is not passed over.
+                batch.require_readable()?;
             }
-            batch.require_readable()?;
+            self.next = batch.next_offset();
+            let is_control = batch.is_control();
             let batch = batch.starting_at(from);
-            if batch.iter().next().is_some() {
+            if !is_control && batch.iter().next().is_some() {
                 return Ok(Some(batch));
             }
         }
@@ -67,6 +65,8 @@ impl BatchReader {
         }
         let (segment, limit) = self.log.segment_at(self.next)?;
         let mut scan = segment.scan_from(self.next, limit)?;
+        // Had the topic been deleted before the files were opened, their names could be another one's by now.
+        self.log.check_readable()?;
         match self.next_of(&mut scan)? {
             Some(batch) => {
                 self.scan = Some(scan);
@@ -81,28 +81,16 @@ impl BatchReader {
     }
 
     fn next_of(&self, scan: &mut BatchScan) -> Result<Option<RecordBatch>> {
-        match scan.peek()? {
-            None => Ok(None),
-            Some(header) => {
-                self.check_order(&header).map_err(|error| scan.place(error))?;
-                scan.next_batch()
-            }
+        let Some(header) = scan.peek()? else { return Ok(None) };
+        // The scan holds the batches to their order; these are the ends, which it does not know.
+        if (header.base_offset..=header.last_offset()).contains(&self.next)
+            && header.next_offset() <= self.until
+        {
+            return scan.next_batch();
         }
-    }
-
-    /// The offset of a batch lies outside its checksum. Nothing leaves gaps between the batches of a log yet,
-    /// so that a batch which does not follow on the one before it was damaged, or another is missing.
-    fn check_order(&self, header: &BatchHeader) -> Result<()> {
-        let offsets = header.base_offset..=header.last_offset();
-        let follows =
-            if self.aligned { header.base_offset == self.next } else { offsets.contains(&self.next) };
-        if follows && header.next_offset() <= self.until {
-            return Ok(());
-        }
-        let (first, last) = offsets.into_inner();
-        let what =
-            format!("a batch with the offsets {first} to {last} stands where {} is expected", self.next);
-        Err(Error::corrupt(what).at_offset(self.next))
+        let what = format!("a batch with the offsets {} to {}", header.base_offset, header.last_offset());
+        let error = Error::corrupt(format!("{what} stands where {} is expected", self.next));
+        Err(scan.place(error.at_offset(self.next)))
     }
 }
 

@@ -1,11 +1,13 @@
 //! What the leader of a commit does with the batches: headers, segments, syncs. One thread at a time.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::LeaderEpochs;
 use super::accumulator::Filled;
 use super::stop::Stop;
 use crate::config::TopicConfig;
+use crate::ends_file::ProvenEnd;
 use crate::error::{IoContext, Result};
 use crate::model::{LeaderEpoch, Offset, Timestamp};
 use crate::segment::{ActiveSegment, Segment, SegmentDir};
@@ -21,12 +23,72 @@ pub struct LogEnd {
     pub position: u64,
 }
 
+impl LogEnd {
+    pub fn of(active: &ActiveSegment) -> Self {
+        Self { offset: active.next_offset(), segment: active.base_offset(), position: active.size() }
+    }
+}
+
+impl From<ProvenEnd> for LogEnd {
+    fn from(proven: ProvenEnd) -> Self {
+        Self { offset: proven.offset, segment: proven.segment, position: proven.position }
+    }
+}
+
+impl fmt::Display for LogEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "offset {}, byte {} of segment {}", self.offset, self.position, self.segment)
+    }
+}
+
+/// The leader epochs of a partition, and whether the next append begins one.
+#[derive(Debug)]
+pub struct Epochs {
+    known: LeaderEpochs,
+    due: Option<LeaderEpoch>,
+}
+
+impl Epochs {
+    /// Of a new partition, or of one that was closed in order.
+    pub fn new(known: LeaderEpochs) -> Self {
+        let due = known.latest().is_none().then_some(0);
+        Self { known, due }
+    }
+
+    /// Of a partition whose log ends at `end` after an unclean stop: offsets from there on may have been seen
+    /// with other content, and get an epoch that was never used.
+    pub fn after_recovery(mut known: LeaderEpochs, end: Offset) -> Self {
+        let due = known.latest().map_or(0, |latest| latest.saturating_add(1));
+        known.truncate_from_end(end);
+        Self { known, due: Some(due) }
+    }
+
+    /// Makes an epoch durable that is due after a recovery: a life without appends must not forget it.
+    fn settle(&mut self, end: Offset, dir: &SegmentDir) -> Result<()> {
+        match self.due {
+            None | Some(0) => Ok(()),
+            Some(_) => self.epoch_at(end, dir).map(|_| ()),
+        }
+    }
+
+    /// The epoch for an append at `offset`; one that begins is durable when it returns.
+    fn epoch_at(&mut self, offset: Offset, dir: &SegmentDir) -> Result<LeaderEpoch> {
+        if let Some(epoch) = self.due {
+            let mut known = self.known.clone();
+            known.begin(epoch, offset);
+            known.store(dir.vfs().as_ref(), dir.path())?;
+            (self.known, self.due) = (known, None);
+        }
+        Ok(self.known.latest().unwrap_or_default())
+    }
+}
+
 /// The writing side of a partition's files.
 #[derive(Debug)]
 pub struct Writer {
     dir: SegmentDir,
     config: TopicConfig,
-    epochs: LeaderEpochs,
+    epochs: Epochs,
     /// `None` once the partition is closed, or a roll has failed.
     active: Option<ActiveSegment>,
     /// Every segment in order, as readers see them; the last is the active one's.
@@ -37,7 +99,7 @@ impl Writer {
     pub fn new(
         dir: SegmentDir,
         config: TopicConfig,
-        epochs: LeaderEpochs,
+        epochs: Epochs,
         active: ActiveSegment,
         segments: Arc<RwLock<Vec<Segment>>>,
     ) -> Self {
@@ -46,14 +108,13 @@ impl Writer {
 
     /// The end of what was written; `None` once the writer has stopped.
     pub fn end(&self) -> Option<LogEnd> {
-        let active = self.active.as_ref()?;
-        Some(LogEnd { offset: active.next_offset(), segment: active.base_offset(), position: active.size() })
+        self.active.as_ref().map(LogEnd::of)
     }
 
     /// Writes the batches, rolling where it is due. What it leaves in a sealed segment is durable.
     pub fn write(&mut self, filled: &mut Filled, now: Timestamp) -> Result<()> {
         let Some(first) = filled.batches.first() else { return Ok(()) };
-        let epoch = self.epoch_for(first.header.base_offset)?;
+        let epoch = self.epochs.epoch_at(first.header.base_offset, &self.dir)?;
         for batch in &mut filled.batches {
             batch.header.leader_epoch = epoch.cast_signed();
             batch.seal(&mut filled.buffer);
@@ -81,22 +142,16 @@ impl Writer {
         self.active.as_ref().map_or(Ok(()), ActiveSegment::sync)
     }
 
-    /// Seals the last segment. The next opening takes it over as the active one again.
-    pub fn close(&mut self) -> Result<()> {
-        match self.active.take() {
-            None => Ok(()),
-            Some(active) => active.seal(&self.config).map(|_| ()),
-        }
+    /// Forgets the last segment as it is.
+    pub fn discard(&mut self) {
+        self.active = None;
     }
 
-    /// The epoch under which the partition is appended to; the first append makes it durable.
-    fn epoch_for(&mut self, offset: Offset) -> Result<LeaderEpoch> {
-        if let Some(epoch) = self.epochs.latest() {
-            return Ok(epoch);
-        }
-        self.epochs.begin(0, offset);
-        self.epochs.store(self.dir.vfs().as_ref(), self.dir.path())?;
-        Ok(0)
+    /// Seals the last segment. The next opening takes it over as the active one again.
+    pub fn close(&mut self) -> Result<()> {
+        let Some(active) = self.active.take() else { return Ok(()) };
+        self.epochs.settle(active.next_offset(), &self.dir)?;
+        active.seal(&self.config).map(|_| ())
     }
 
     /// Seals the active segment, which syncs it, and only then gives the next one its name.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Delivery;
 use crate::broker::{Broker, Topic};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::model::{PartitionId, Record};
 use crate::partitioner::partition_for_key;
 
@@ -32,6 +32,7 @@ use crate::partitioner::partition_for_key;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Producer {
+    /// For `flush`, and keeps the broker open.
     broker: Broker,
 }
 
@@ -53,9 +54,8 @@ impl Producer {
     /// Nothing was written: [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition),
     /// [`MessageTooLarge`](crate::ErrorKind::MessageTooLarge),
     /// [`InvalidTimestamp`](crate::ErrorKind::InvalidTimestamp), [`Closed`](crate::ErrorKind::Closed), or
-    /// [`Indeterminate`](crate::ErrorKind::Indeterminate) because an earlier write or sync has failed.
+    /// [`StorageError`](crate::ErrorKind::StorageError) because an earlier write or sync has failed.
     pub fn send(&self, topic: &Topic, record: Record<'_>) -> Result<Delivery> {
-        self.broker.check_open()?;
         send(topic, &record)
     }
 
@@ -64,7 +64,8 @@ impl Producer {
     /// # Errors
     /// The first failure, of this call or of a write that nobody waited for.
     pub fn flush(&self) -> Result<()> {
-        self.broker.topics()?.iter().try_for_each(flush)
+        // Every topic, whatever becomes of one of them.
+        self.broker.topics()?.iter().map(flush).fold(Ok(()), Result::and)
     }
 }
 
@@ -108,8 +109,13 @@ fn send(topic: &Topic, record: &Record<'_>) -> Result<Delivery> {
     Ok(Delivery::new(Arc::clone(log), assigned))
 }
 
+/// A topic that is deleted meanwhile has nothing left to flush.
 fn flush(topic: &Topic) -> Result<()> {
-    topic.partitions().try_for_each(|partition| partition.log().flush())
+    let flushed = topic.partitions().map(|partition| partition.log().flush());
+    match flushed.fold(Ok(()), Result::and) {
+        Err(error) if error.kind() == ErrorKind::UnknownTopicOrPartition => Ok(()),
+        outcome => outcome,
+    }
 }
 
 fn choose_partition(topic: &Topic, record: &Record<'_>) -> PartitionId {
@@ -118,9 +124,6 @@ fn choose_partition(topic: &Topic, record: &Record<'_>) -> PartitionId {
         (Some(partition), _) => partition,
         (None, Some(key)) => partition_for_key(key, partitions),
         (None, None) if partitions == 1 => 0,
-        (None, None) => {
-            let size = record.value.map_or(0, <[u8]>::len);
-            topic.sticky().partition_for(size, topic.batch_size(), partitions)
-        }
+        (None, None) => topic.sticky().partition_for(record.payload_len(), topic.batch_size(), partitions),
     }
 }

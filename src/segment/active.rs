@@ -58,7 +58,9 @@ impl ActiveSegment {
     pub fn create(dir: &SegmentDir, base: Offset, config: &TopicConfig, now: Timestamp) -> Result<Self> {
         for file in SegmentFile::ALL {
             let path = dir.file(file, base);
-            dir.vfs.open(&path, OpenMode::CreateNew).doing("create", &path)?;
+            // An index that somebody left without its log means nothing; a log would.
+            let how = if file == SegmentFile::Log { OpenMode::CreateNew } else { OpenMode::CreateEmpty };
+            dir.vfs.open(&path, how).doing("create", &path)?;
         }
         let indexes = Some((Written::default(), Written::default()));
         Ok(Self::over(dir, base, config, now, Contents { size: 0, first_timestamp: None, indexes }))
@@ -179,10 +181,11 @@ impl ActiveSegment {
         self.allocated = self.allocated.max(end);
 
         for PendingBatch { header, .. } in batches {
-            self.note(header, self.size)?;
+            self.note(header, self.size);
             self.size = self.size.saturating_add(header.size as u64);
         }
         debug_assert_eq!(self.size, end, "the batches cover the bytes");
+        self.reader.indexes.lock().relieve();
         Ok(())
     }
 
@@ -200,31 +203,32 @@ impl ActiveSegment {
     pub fn seal(self, config: &TopicConfig) -> Result<SealedSegment> {
         let ActiveReader { dir, base, log, indexes } = &*self.reader;
         if let Some(file) = log.if_open() {
-            if self.allocated > self.size {
+            // Preallocating may have extended the file further than it has said.
+            if file.size().doing("measure", log.path())? != self.size {
                 file.set_len(self.size).doing("trim", log.path())?;
             }
             file.sync_all().doing("sync", log.path())?;
         }
         let mut indexes = indexes.lock();
         let Indexes { offset, time } = &mut *indexes;
-        push_time(time, self.indexer.newest())?;
+        push_time(time, self.indexer.newest());
         offset.finish()?;
         time.finish()?;
         Ok(SealedSegment::new(dir.clone(), *base, config.index_interval_bytes))
     }
 
     /// Takes note of a batch that stands at `position`, behind the ones before.
-    pub(super) fn note(&mut self, header: &BatchHeader, position: u64) -> Result<()> {
+    pub(super) fn note(&mut self, header: &BatchHeader, position: u64) {
         if position == 0 {
             self.first_timestamp = present(header.max_timestamp);
         }
         self.next_offset = header.next_offset();
         let position = u32::try_from(position).unwrap_or(u32::MAX);
-        let Some(entries) = self.indexer.on_batch(header, position) else { return Ok(()) };
-        let mut indexes = self.reader.indexes.lock();
-        let Indexes { offset, time } = &mut *indexes;
-        offset.push(entries.offset).doing("append to", offset.file().path())?;
-        push_time(time, entries.time)
+        if let Some(entries) = self.indexer.on_batch(header, position) {
+            let mut indexes = self.reader.indexes.lock();
+            indexes.offset.push(entries.offset);
+            push_time(&mut indexes.time, entries.time);
+        }
     }
 
     /// Moves on to a batch that the indexes know already.
@@ -251,9 +255,21 @@ impl ActiveReader {
         match scan(hint)? {
             Some(scan) => Ok(scan),
             // The index is not this log's: the log itself says where the batch is.
-            None => {
-                scan(None).map(|scan| scan.unwrap_or_else(|| BatchScan::new(log.clone(), path, 0, limit)))
-            }
+            None => scan(None)
+                .map(|scan| scan.unwrap_or_else(|| BatchScan::new(log.clone(), path, self.base, 0, limit))),
+        }
+    }
+}
+
+impl Indexes {
+    /// Writes entries out where many have gathered. If that fails they stay in memory: an index is only a place
+    /// to begin looking, and no reason to refuse data. Sealing tries once more.
+    fn relieve(&mut self) {
+        if self.offset.is_long() {
+            _ = self.offset.flush();
+        }
+        if self.time.is_long() {
+            _ = self.time.flush();
         }
     }
 }
@@ -269,10 +285,9 @@ pub(super) struct Contents {
 }
 
 /// The time index takes an entry only if its timestamp is above the last one's.
-fn push_time(index: &mut ActiveIndex<TimeEntry>, entry: Option<TimeEntry>) -> Result<()> {
-    match entry.filter(|entry| rises(entry, index.last())) {
-        None => Ok(()),
-        Some(entry) => index.push(entry).doing("append to", index.file().path()),
+fn push_time(index: &mut ActiveIndex<TimeEntry>, entry: Option<TimeEntry>) {
+    if let Some(entry) = entry.filter(|entry| rises(entry, index.last())) {
+        index.push(entry);
     }
 }
 

@@ -104,10 +104,14 @@ impl<E: IndexEntry> ActiveIndex<E> {
         self.tail.last().copied().or(self.written.last)
     }
 
-    pub fn push(&mut self, entry: E) -> io::Result<()> {
-        debug_assert!(self.last().is_none_or(|last| last.key() < entry.key()), "the keys of an index rise");
+    /// Takes an entry, in memory: [`flush`](Self::flush) writes.
+    pub fn push(&mut self, entry: E) {
         self.tail.push(entry);
-        if self.tail.len() < TAIL_ENTRIES { Ok(()) } else { self.flush() }
+    }
+
+    /// Whether so many entries are in memory that it is time to write them.
+    pub fn is_long(&self) -> bool {
+        self.tail.len() >= TAIL_ENTRIES
     }
 
     /// The last entry whose key is at most `key`.

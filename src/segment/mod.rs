@@ -21,12 +21,13 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::error::Result;
+use crate::error::{Error, IoContext, Result};
 use crate::file_name::SegmentFile;
 use crate::model::Offset;
-use crate::vfs::{LazyFile, OpenMode, Vfs};
+use crate::vfs::{EntryKind, LazyFile, OpenMode, Vfs};
 
 pub use active::{ActiveReader, ActiveSegment};
+pub use resume::StoredIndexes;
 pub use scan::BatchScan;
 pub use sealed::SealedSegment;
 
@@ -52,13 +53,31 @@ impl SegmentDir {
         &self.path
     }
 
-    fn file(&self, file: SegmentFile, base: Offset) -> PathBuf {
+    /// The path of a file of a segment.
+    pub fn file(&self, file: SegmentFile, base: Offset) -> PathBuf {
         self.path.join(file.name(base))
     }
 
     fn lazy(&self, file: SegmentFile, base: Offset, how: OpenMode) -> LazyFile {
         LazyFile::new(&self.vfs, self.file(file, base), how)
     }
+}
+
+/// The base offsets of the segments in a directory, rising.
+pub fn segment_bases(dir: &SegmentDir) -> Result<Vec<Offset>> {
+    let entries = dir.vfs.read_dir(&dir.path).doing("list", &dir.path)?;
+    let mut bases = Vec::new();
+    for entry in entries {
+        let Some((SegmentFile::Log, base)) = SegmentFile::parse(&entry.name) else { continue };
+        if entry.kind != EntryKind::File {
+            return Err(
+                Error::corrupt("a segment is not a regular file").in_file(&dir.path.join(&entry.name))
+            );
+        }
+        bases.push(base);
+    }
+    bases.sort_unstable();
+    Ok(bases)
 }
 
 /// What a reader sees of a segment.

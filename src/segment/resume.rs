@@ -15,58 +15,64 @@ use crate::record_batch::BatchHeader;
 use crate::vfs::{FileView, OpenMode};
 
 impl ActiveSegment {
-    /// Opens the segment at the end of a partition that was closed in order: its file ends where its last
-    /// batch ends. Indexes that are missing or do not fit are made again from the log.
+    /// Opens the segment at the end of a partition that was closed in order, or recovered: its file ends where
+    /// its last batch ends. Indexes that are missing or do not fit are made again from the log.
     /// Writes nothing.
-    pub fn open(dir: &SegmentDir, base: Offset, config: &TopicConfig, now: Timestamp) -> Result<Self> {
+    pub fn open(
+        dir: &SegmentDir,
+        base: Offset,
+        config: &TopicConfig,
+        now: Timestamp,
+        indexes: StoredIndexes,
+    ) -> Result<Self> {
         let path = dir.file(SegmentFile::Log, base);
         let log = dir.vfs.open(&path, OpenMode::Read).doing("open", &path)?;
         let size = log.size().doing("measure", &path)?;
         if size > MAX_SIZE {
             return Err(Error::corrupt("a segment is larger than 2^31 − 1 bytes").in_file(&path));
         }
-        let scan = |position| BatchScan::new(FileView::Read(log.clone()), &path, position, size);
+        let scan = |position| BatchScan::new(FileView::Read(log.clone()), &path, base, position, size);
         let first = scan(0).peek()?;
         let first_timestamp = first.map(|first| first.max_timestamp).filter(|timestamp| *timestamp >= 0);
 
-        match stored_indexes(dir, base, size)? {
+        let stored = match indexes {
+            StoredIndexes::Trusted => stored_indexes(dir, base, size)?,
+            StoredIndexes::Rebuilt => None,
+        };
+        match stored {
             Some((offset_index, time_index))
                 if fits(&mut scan(position(&offset_index)), base, &offset_index) =>
             {
                 let contents = Contents { size, first_timestamp, indexes: Some((offset_index, time_index)) };
                 let mut segment = Self::over(dir, base, config, now, contents);
-                walk(scan(position(&offset_index)), base, |header, _| {
-                    segment.pass(header);
-                    Ok(())
-                })?;
+                walk(scan(position(&offset_index)), |header, _| segment.pass(header))?;
                 Ok(segment)
             }
             _ => {
                 let contents = Contents { size, first_timestamp, indexes: None };
                 let mut segment = Self::over(dir, base, config, now, contents);
-                walk(scan(0), base, |header, position| segment.note(header, position))?;
+                walk(scan(0), |header, position| segment.note(header, position))?;
                 Ok(segment)
             }
         }
     }
 }
 
+/// What is made of the index files that are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoredIndexes {
+    /// They are taken over if they fit the log: after an orderly stop.
+    Trusted,
+    /// They are made again from the log: after an unclean stop they may say anything.
+    Rebuilt,
+}
+
 const MAX_SIZE: u64 = i32::MAX as u64;
 
 /// Visits the headers up to the end of the file, which must be the end of a batch.
-fn walk(
-    mut scan: BatchScan,
-    base: Offset,
-    mut visit: impl FnMut(&BatchHeader, u64) -> Result<()>,
-) -> Result<()> {
-    let mut least = base;
+fn walk(mut scan: BatchScan, mut visit: impl FnMut(&BatchHeader, u64)) -> Result<()> {
     while let Some(header) = scan.peek()? {
-        if header.base_offset < least {
-            let error = Error::corrupt(format!("the offset of a batch is below {least}, which comes next"));
-            return Err(scan.place(error.at_offset(header.base_offset)));
-        }
-        visit(&header, scan.position())?;
-        least = header.next_offset();
+        visit(&header, scan.position());
         scan.skip(&header);
     }
     Ok(())
@@ -79,7 +85,10 @@ fn stored_indexes(dir: &SegmentDir, base: Offset, size: u64) -> Result<Option<St
     let offset = stored::<OffsetEntry>(dir, SegmentFile::OffsetIndex, base)?;
     let time = stored::<TimeEntry>(dir, SegmentFile::TimeIndex, base)?;
     let (Some(offset), Some(time)) = (offset, time) else { return Ok(None) };
-    let inside = offset.last.is_none_or(|last| u64::from(last.position) < size);
+    // Relative offsets rise by one an entry at least, which zeros do not.
+    let inside = offset.last.is_none_or(|last| {
+        u64::from(last.position) < size && offset.count <= u64::from(last.relative_offset).saturating_add(1)
+    });
     // An orderly stop leaves the greatest timestamp in the time index.
     let timed = size == 0 || time.last.is_some_and(|last| last.timestamp >= 0);
     Ok((inside && timed).then_some((offset, time)))

@@ -13,6 +13,8 @@ use crate::vfs::FileView;
 /// The first read asks for this much, each further one for twice as much, up to [`MAX_CHUNK`].
 const MIN_CHUNK: usize = 8 * 1024;
 const MAX_CHUNK: usize = 256 * 1024;
+/// How far an offset may lie from its segment's base: 31 bits of an index entry.
+const MAX_REACH: u64 = i32::MAX as u64;
 
 /// An iterator over the batches of a log file between two positions.
 #[derive(Debug)]
@@ -23,15 +25,29 @@ pub struct BatchScan {
     position: u64,
     /// Where the last batch ends.
     limit: u64,
+    base: Offset,
+    /// The offset at which the next batch begins, where that is known.
+    next: Option<Offset>,
     /// Bytes of the file from `position` on, as far as they were read.
     ahead: Bytes,
     chunk: usize,
 }
 
 impl BatchScan {
-    /// `limit` is the end of a batch; what lies behind it is not looked at.
-    pub fn new(log: FileView, path: &Path, position: u64, limit: u64) -> Self {
-        Self { log, path: path.to_owned(), position, limit, ahead: Bytes::new(), chunk: MIN_CHUNK }
+    /// The log of the segment at `base`, from a batch at `position` on. `limit` is the end of a batch; what lies
+    /// behind it is not looked at.
+    pub fn new(log: FileView, path: &Path, base: Offset, position: u64, limit: u64) -> Self {
+        let next = (position == 0).then_some(base);
+        Self {
+            log,
+            path: path.to_owned(),
+            position,
+            limit,
+            base,
+            next,
+            ahead: Bytes::new(),
+            chunk: MIN_CHUNK,
+        }
     }
 
     /// Where the next batch begins.
@@ -50,6 +66,7 @@ impl BatchScan {
             let what = format!("a record batch of {} bytes runs past the end of its segment", header.size);
             return Err(self.place(Error::corrupt(what).at_offset(header.base_offset)));
         }
+        self.check_order(&header)?;
         Ok(Some(header))
     }
 
@@ -66,6 +83,7 @@ impl BatchScan {
     /// Moves past the batch that [`peek`](Self::peek) showed.
     pub fn skip(&mut self, header: &BatchHeader) {
         self.position = self.position.saturating_add(header.size as u64);
+        self.next = Some(header.next_offset());
         self.ahead = self.ahead.slice(header.size.min(self.ahead.len())..);
     }
 
@@ -78,6 +96,19 @@ impl BatchScan {
             self.skip(&header);
         }
         Ok(())
+    }
+
+    /// The offset of a batch lies outside its checksum. Nothing leaves gaps between the batches of a log yet,
+    /// so that a batch which does not follow on the one before it was damaged, or another is missing.
+    fn check_order(&self, header: &BatchHeader) -> Result<()> {
+        let (first, last) = (header.base_offset, header.last_offset());
+        let follows = self.next.is_none_or(|next| first == next);
+        if follows && first >= self.base && last.saturating_sub(self.base) <= MAX_REACH {
+            return Ok(());
+        }
+        let expected = self.next.unwrap_or(self.base);
+        let what = format!("a batch with the offsets {first} to {last} stands where {expected} is expected");
+        Err(self.place(Error::corrupt(what).at_offset(expected)))
     }
 
     /// Sees to it that `len` bytes are ahead; asks for no more than the limit allows.
@@ -118,7 +149,7 @@ pub fn scan_from_hint(
     if position > limit {
         return Ok(None);
     }
-    let mut scan = BatchScan::new(log, path, position, limit);
+    let mut scan = BatchScan::new(log, path, base, position, limit);
     if let Some(hint) = hint {
         let described = base.saturating_add(hint.relative_offset.into());
         match scan.peek() {

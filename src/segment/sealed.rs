@@ -56,7 +56,7 @@ impl SealedSegment {
                 *opened.index.lock() = self.rebuild(&opened.log, &opened.path, opened.len)?;
                 match scan(self.hint(&opened, offset)?)? {
                     Some(scan) => Ok(scan),
-                    None => Ok(BatchScan::new(opened.log.clone(), &opened.path, 0, opened.len)),
+                    None => Ok(BatchScan::new(opened.log.clone(), &opened.path, self.base, 0, opened.len)),
                 }
             }
         }
@@ -103,7 +103,7 @@ impl SealedSegment {
     fn rebuild(&self, log: &FileView, path: &std::path::Path, len: u64) -> Result<IndexView<OffsetEntry>> {
         let mut bytes = Vec::new();
         let mut indexer = SparseIndexer::new(self.base, self.index_interval, None);
-        let mut scan = BatchScan::new(log.clone(), path, 0, len);
+        let mut scan = BatchScan::new(log.clone(), path, self.base, 0, len);
         while let Some(header) = scan.peek()? {
             let position = u32::try_from(scan.position()).unwrap_or(u32::MAX);
             if let Some(entries) = indexer.on_batch(&header, position) {

@@ -48,6 +48,10 @@ fn filled(dir: &SegmentDir, config: &TopicConfig, count: u64) -> ActiveSegment {
     segment
 }
 
+fn open(dir: &SegmentDir, config: &TopicConfig) -> crate::error::Result<ActiveSegment> {
+    ActiveSegment::open(dir, BASE, config, TS, StoredIndexes::Trusted)
+}
+
 fn content(dir: &SegmentDir, file: SegmentFile) -> Vec<u8> {
     read_file(dir.vfs.as_ref(), &dir.file(file, BASE), u64::MAX).unwrap()
 }
@@ -184,8 +188,7 @@ fn every_offset_is_found_with_right_wrong_and_missing_indexes() {
             damage(&dir);
             assert_every_offset_is_found(&Segment::Sealed(Arc::new(sealed)), 0, 100);
 
-            let reopened =
-                ActiveSegment::open(&dir, BASE, &config, TS).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let reopened = open(&dir, &config).unwrap_or_else(|e| panic!("{name}: {e}"));
             assert_eq!((reopened.size(), reopened.next_offset()), (limit, BASE + 200), "{name}");
             assert_every_offset_is_found(&Segment::Active(Arc::clone(reopened.reader())), limit, 100);
         }
@@ -200,7 +203,7 @@ fn opening_writes_nothing_and_sealing_again_mends_missing_indexes() {
     let whole = SegmentFile::ALL.map(|file| content(&dir, file));
     for lost in [SegmentFile::OffsetIndex, SegmentFile::TimeIndex] {
         dir.vfs.remove_file(&dir.file(lost, BASE)).unwrap();
-        let segment = ActiveSegment::open(&dir, BASE, &config, TS).unwrap();
+        let segment = open(&dir, &config).unwrap();
         assert_eq!(dir.vfs.kind(&dir.file(lost, BASE)).unwrap(), None, "opening writes nothing");
         segment.seal(&config).unwrap();
         assert_eq!(SegmentFile::ALL.map(|file| content(&dir, file)), whole);
@@ -215,11 +218,11 @@ fn a_segment_goes_on_where_it_was_closed() {
     filled(&one, &config, 200).seal(&config).unwrap();
 
     filled(&two, &config, 100).seal(&config).unwrap();
-    let mut again = ActiveSegment::open(&two, BASE, &config, TS).unwrap();
+    let mut again = open(&two, &config).unwrap();
     again.append(&bytes[batches[100].bytes.start..], &batches[100..], &config).unwrap();
     again.seal(&config).unwrap();
     assert_eq!(content(&two, SegmentFile::Log), content(&one, SegmentFile::Log));
-    let reopened = ActiveSegment::open(&two, BASE, &config, TS).unwrap();
+    let reopened = open(&two, &config).unwrap();
     assert_every_offset_is_found(&Segment::Active(Arc::clone(reopened.reader())), reopened.size(), 200);
 }
 
@@ -232,7 +235,7 @@ fn a_log_that_does_not_end_with_a_batch_is_refused_on_opening() {
         let whole = content(&dir, SegmentFile::Log).len() as u64;
         for len in [whole - 1, whole + 1, whole + 100, 30] {
             file(&dir, SegmentFile::Log).set_len(len).unwrap();
-            let error = ActiveSegment::open(&dir, BASE, &config, TS).unwrap_err();
+            let error = open(&dir, &config).unwrap_err();
             assert!(error.is_corruption() && error.file().is_some() && error.position().is_some(), "{error}");
         }
     }

@@ -36,6 +36,14 @@ impl MemoryVfs {
         vfs
     }
 
+    /// What another process finds after this one was killed: the same files, and nobody's locks. The two go
+    /// apart from then on.
+    #[must_use]
+    pub fn restart(&self) -> Self {
+        let nodes = self.nodes.lock().iter().map(|(path, node)| (path.clone(), node.copied())).collect();
+        Self { nodes: Arc::new(Mutex::new(nodes)) }
+    }
+
     fn file(nodes: &BTreeMap<PathBuf, Node>, path: &Path) -> io::Result<Option<Arc<MemoryFile>>> {
         match nodes.get(path) {
             None => Ok(None),
@@ -166,11 +174,21 @@ impl Vfs for MemoryVfs {
             return Ok(None);
         }
         drop(locked);
-        Ok(Some(Box::new(MemoryLock(file))))
+        Ok(Some(Box::new(MemoryLock { file, named: Mutex::default() })))
     }
 }
 
 impl Node {
+    fn copied(&self) -> Self {
+        match self {
+            Self::File(file) => {
+                let bytes = RwLock::new(file.bytes.read().clone());
+                Self::File(Arc::new(MemoryFile { bytes, locked: Mutex::default() }))
+            }
+            Self::Directory => Self::Directory,
+        }
+    }
+
     fn kind(&self) -> EntryKind {
         match self {
             Self::File(_) => EntryKind::File,
@@ -228,18 +246,25 @@ impl VfsFile for MemoryFile {
 }
 
 #[derive(Debug)]
-struct MemoryLock(Arc<MemoryFile>);
+struct MemoryLock {
+    file: Arc<MemoryFile>,
+    /// Whether the file holds our text.
+    named: Mutex<bool>,
+}
 
 impl VfsLock for MemoryLock {
     fn write_text(&self, text: &str) -> io::Result<()> {
-        *self.0.bytes.write() = text.as_bytes().to_vec();
+        *self.named.lock() = true;
+        *self.file.bytes.write() = text.as_bytes().to_vec();
         Ok(())
     }
 }
 
 impl Drop for MemoryLock {
     fn drop(&mut self) {
-        self.0.bytes.write().clear();
-        *self.0.locked.lock() = false;
+        if *self.named.lock() {
+            self.file.bytes.write().clear();
+        }
+        *self.file.locked.lock() = false;
     }
 }

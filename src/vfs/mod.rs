@@ -27,7 +27,7 @@ pub use os::OsVfs;
 pub use view::FileView;
 #[cfg(test)]
 pub use whole::read_exact_at;
-pub use whole::{read_file, read_up_to_at, replace_file, write_all_at};
+pub use whole::{commit_file, read_file, read_up_to_at, replace_file, stage_file, write_all_at};
 
 /// A file system.
 pub trait Vfs: Send + Sync + Debug {
@@ -76,6 +76,7 @@ pub trait VfsFile: Send + Sync + Debug {
     fn set_len(&self, len: u64) -> io::Result<()>;
 
     /// Extends the file to `len` with zeros that have their disk space already; a longer file stays as it is.
+    /// A failure may leave the file extended by a part.
     /// Fails with [`io::ErrorKind::Unsupported`] where the file system cannot.
     fn allocate(&self, len: u64) -> io::Result<()>;
 
@@ -93,7 +94,7 @@ pub trait VfsFile: Send + Sync + Debug {
 
 /// A held lock; dropping it releases it.
 pub trait VfsLock: Send + Sync + Debug {
-    /// Replaces the text in the locked file.
+    /// Replaces the text in the locked file, until the lock is dropped.
     fn write_text(&self, text: &str) -> io::Result<()>;
 }
 

@@ -10,6 +10,8 @@ use bytes::Bytes;
 use nix::fcntl::{FallocateFlags, FcntlArg, OFlag, fallocate, fcntl};
 use nix::libc;
 
+use crate::sync::{AtomicBool, Ordering};
+
 use super::{DirEntry, EntryKind, OpenMode, Vfs, VfsFile, VfsLock, map};
 
 /// The operating system's file system.
@@ -76,7 +78,7 @@ impl Vfs for OsVfs {
             }
             // A broker deletes the file when it stops: the locked one may be nobody's any more.
             if is_at(&file, path)? {
-                return Ok(Some(Box::new(OsLock(file))));
+                return Ok(Some(Box::new(OsLock { file, named: AtomicBool::new(false) })));
             }
         }
     }
@@ -158,7 +160,12 @@ impl VfsFile for OsFile {
 
     fn allocate(&self, len: u64) -> io::Result<()> {
         let len = i64::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        fallocate(&self.0, FallocateFlags::empty(), 0, len).map_err(io::Error::from)
+        loop {
+            match fallocate(&self.0, FallocateFlags::empty(), 0, len) {
+                Err(nix::Error::EINTR) => {}
+                outcome => return outcome.map_err(io::Error::from),
+            }
+        }
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -175,12 +182,17 @@ impl VfsFile for OsFile {
 }
 
 #[derive(Debug)]
-struct OsLock(File);
+struct OsLock {
+    file: File,
+    /// Whether the file holds our text, rather than what a dead holder has left.
+    named: AtomicBool,
+}
 
 impl VfsLock for OsLock {
     fn write_text(&self, text: &str) -> io::Result<()> {
-        self.0.set_len(0)?;
-        self.0.write_all_at(text.as_bytes(), 0)
+        self.named.store(true, Ordering::SeqCst);
+        self.file.set_len(0)?;
+        self.file.write_all_at(text.as_bytes(), 0)
     }
 }
 
@@ -188,6 +200,8 @@ impl Drop for OsLock {
     fn drop(&mut self) {
         // Closing the description releases the lock; the text goes first, so that nobody is named who left.
         // If it cannot, a stale name stays in an unlocked file, where nobody looks for it.
-        _ = self.0.set_len(0);
+        if self.named.load(Ordering::SeqCst) {
+            _ = self.file.set_len(0);
+        }
     }
 }

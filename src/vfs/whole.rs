@@ -61,10 +61,19 @@ pub fn read_file(vfs: &dyn Vfs, path: &Path, most: u64) -> io::Result<Vec<u8>> {
 /// Replaces the file `name` in `dir`, at once or not at all, also across a power cut: write beside it, sync,
 /// rename, sync the directory.
 pub fn replace_file(vfs: &dyn Vfs, dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let temporary = dir.join(file_name::temporary(name));
-    let file = vfs.open(&temporary, OpenMode::CreateEmpty)?;
+    stage_file(vfs, dir, name, bytes)?;
+    commit_file(vfs, dir, name)
+}
+
+/// The first half of [`replace_file`]: after a failure the file is what it was.
+pub fn stage_file(vfs: &dyn Vfs, dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let file = vfs.open(&dir.join(file_name::temporary(name)), OpenMode::CreateEmpty)?;
     write_all_at(file.as_ref(), bytes, 0)?;
-    file.sync_all()?;
-    vfs.rename(&temporary, &dir.join(name))?;
+    file.sync_all()
+}
+
+/// The second half of [`replace_file`]: after a failure the file may be the old or the new one.
+pub fn commit_file(vfs: &dyn Vfs, dir: &Path, name: &str) -> io::Result<()> {
+    vfs.rename(&dir.join(file_name::temporary(name)), &dir.join(name))?;
     vfs.sync_dir(dir)
 }

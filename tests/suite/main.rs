@@ -3,6 +3,8 @@
 mod bad_input;
 mod decoders;
 mod durability;
+mod recovery;
+mod regressions;
 mod support;
 mod topics;
 mod whole_log;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 use ottla::internals::{DirEntry, EntryKind, MemoryVfs, OpenMode, Vfs, VfsFile, VfsLock, open_on};
 use ottla::{Broker, BrokerOptions, Partition, Record, Result, Start};
@@ -27,8 +27,8 @@ impl TempDir {
         &self.0
     }
 
-    /// Every file below the directory with its content.
-    pub fn content(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+    /// Every file below the directory with what it holds.
+    pub fn content(&self) -> BTreeMap<PathBuf, Content> {
         let mut content = BTreeMap::new();
         let mut directories = vec![self.0.clone()];
         while let Some(directory) = directories.pop() {
@@ -37,12 +37,20 @@ impl TempDir {
                 if path.is_dir() {
                     directories.push(path);
                 } else {
-                    content.insert(path.clone(), std::fs::read(&path).unwrap());
+                    let bytes = std::fs::read(&path).unwrap();
+                    content.insert(path, Content { len: bytes.len(), crc: crc32fast::hash(&bytes) });
                 }
             }
         }
         content
     }
+}
+
+/// What a file holds, short enough for a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Content {
+    pub len: usize,
+    pub crc: u32,
 }
 
 impl Drop for TempDir {
@@ -83,6 +91,17 @@ pub struct ScriptedVfs {
 struct Script {
     calls: Mutex<Vec<Call>>,
     fails: Mutex<Option<Failure>>,
+    pause: Mutex<Pause>,
+    pause_changed: Condvar,
+}
+
+/// A call that waits until the test lets it go.
+#[derive(Debug, Default)]
+struct Pause {
+    /// Calls that begin with this wait.
+    prefix: Option<String>,
+    /// Whether one of them does.
+    reached: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -112,6 +131,22 @@ impl ScriptedVfs {
         *self.script.fails.lock().unwrap() = None;
     }
 
+    /// From now on calls that begin with `prefix` wait for [`resume`](Self::resume).
+    pub fn pause(&self, prefix: &str) {
+        *self.script.pause.lock().unwrap() = Pause { prefix: Some(prefix.to_owned()), reached: false };
+    }
+
+    /// Returns once a call waits.
+    pub fn wait_until_paused(&self) {
+        let pause = self.script.pause.lock().unwrap();
+        drop(self.script.pause_changed.wait_while(pause, |pause| !pause.reached).unwrap());
+    }
+
+    pub fn resume(&self) {
+        self.script.pause.lock().unwrap().prefix = None;
+        self.script.pause_changed.notify_all();
+    }
+
     /// The calls since the last time this was asked.
     pub fn take_calls(&self) -> Vec<Call> {
         std::mem::take(&mut self.script.calls.lock().unwrap())
@@ -126,6 +161,13 @@ impl Script {
     fn call(&self, operation: &str, path: &Path) -> io::Result<()> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let call = format!("{operation} {name}");
+        let mut pause = self.pause.lock().unwrap();
+        while pause.prefix.as_ref().is_some_and(|prefix| call.starts_with(prefix)) {
+            pause.reached = true;
+            self.pause_changed.notify_all();
+            pause = self.pause_changed.wait(pause).unwrap();
+        }
+        drop(pause);
         if let Some(failure) = &mut *self.fails.lock().unwrap()
             && call.starts_with(&failure.prefix)
         {
@@ -231,7 +273,11 @@ impl VfsFile for ScriptedFile {
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
-        self.script.call("allocate", &self.path)?;
+        if let Err(error) = self.script.call("allocate", &self.path) {
+            // As ext4 does on a full disk: a part of it is there.
+            self.inner.allocate(len / 2)?;
+            return Err(error);
+        }
         self.inner.allocate(len)
     }
 

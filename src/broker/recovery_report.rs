@@ -1,0 +1,69 @@
+//! What opening found of the last life.
+
+use std::path::{Path, PathBuf};
+
+use crate::model::{Offset, PartitionId};
+
+/// What opening a broker found, and did; see [`Broker::recovery_report`](crate::Broker::recovery_report).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecoveryReport {
+    pub(super) clean: bool,
+    pub(super) partitions: Vec<PartitionRecovery>,
+}
+
+impl RecoveryReport {
+    /// True if the directory was new, or closed in order.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.clean
+    }
+
+    /// The partitions from which more than zeros was cut. Nothing of it was acknowledged.
+    #[must_use]
+    pub fn partitions(&self) -> &[PartitionRecovery] {
+        &self.partitions
+    }
+}
+
+/// What was cut from one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionRecovery {
+    pub(super) topic: String,
+    pub(super) partition: PartitionId,
+    pub(super) end: Offset,
+    pub(super) cut_bytes: u64,
+    pub(super) quarantined: Vec<PathBuf>,
+}
+
+impl PartitionRecovery {
+    /// The name of the topic.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// The partition.
+    #[must_use]
+    pub fn partition(&self) -> PartitionId {
+        self.partition
+    }
+
+    /// The offset at which the partition ends now.
+    #[must_use]
+    pub fn end_offset(&self) -> Offset {
+        self.end
+    }
+
+    /// How many bytes were cut: the rest of a write that the crash interrupted.
+    #[must_use]
+    pub fn cut_bytes(&self) -> u64 {
+        self.cut_bytes
+    }
+
+    /// The files at the root of the data directory that keep what was cut; they can be deleted. Of a single
+    /// tail at most its first 64 MiB are kept.
+    pub fn quarantined(&self) -> impl Iterator<Item = &Path> {
+        self.quarantined.iter().map(PathBuf::as_path)
+    }
+}

@@ -1,0 +1,338 @@
+//! The file of slots: where each lies, which twin is written next, and what a sync settles.
+//!
+//! | Place | Content |
+//! |---|---|
+//! | 0 to 4095 | magic `OTTLAEND`, version 1 (u32), CRC-32 of both (u32), zeros |
+//! | 4096 + 8192·g | the first twins of the partitions 8·g to 8·g + 7, 512 bytes each |
+//! | 8192 + 8192·g | their second twins |
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use byteorder::{BigEndian, WriteBytesExt};
+
+use super::slot::{Owner, ProvenEnd, SLOT_LEN, Slot};
+use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::file_name::ENDS;
+use crate::model::PartitionId;
+use crate::sync::{Condvar, Mutex};
+use crate::vfs::{OpenMode, Vfs, VfsFile, read_file, replace_file, write_all_at};
+
+const BLOCK: usize = 4096;
+const SLOTS_PER_BLOCK: usize = BLOCK / SLOT_LEN;
+const MAGIC: u64 = u64::from_be_bytes(*b"OTTLAEND");
+const VERSION: u32 = 1;
+/// More is no ends file: two slots a partition, and room for millions of them.
+const MAX_LEN: u64 = 1 << 32;
+/// How often the file is synced while it is written.
+const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The ends of all partitions of a broker.
+#[derive(Debug)]
+pub struct EndsFile {
+    path: PathBuf,
+    file: Arc<dyn VfsFile>,
+    state: Mutex<State>,
+    synced: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    cells: Vec<Cell>,
+    /// When the last sync began, in monotonic time.
+    last_sync: Duration,
+    /// While a sync runs, no twin is written.
+    syncing: bool,
+    /// Why the file is no longer written: a write or a sync failed. What it holds stays true.
+    failed: Option<Error>,
+}
+
+/// The two slots of a partition.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cell {
+    /// The newest content, written or waiting for the sync to end; `None` for a free cell.
+    newest: Option<(Owner, ProvenEnd)>,
+    /// Of the newest content, or of the last owner's: a new owner goes on from it.
+    sequence: u64,
+    /// The twin that holds the newest durable content; the other one is written.
+    durable: Twin,
+    /// Whether the other twin was written since the last sync.
+    written: bool,
+    /// Whether `newest` still has to be written.
+    waiting: bool,
+}
+
+impl Cell {
+    fn slot(&self) -> Option<Slot> {
+        self.newest.map(|(owner, end)| Slot { sequence: self.sequence, owner, end })
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Twin {
+    #[default]
+    First,
+    Second,
+}
+
+impl Twin {
+    fn other(self) -> Self {
+        match self {
+            Self::First => Self::Second,
+            Self::Second => Self::First,
+        }
+    }
+}
+
+impl EndsFile {
+    /// Creates the file, without slots, durably.
+    pub fn create(vfs: &dyn Vfs, root: &Path) -> Result<Self> {
+        let path = root.join(ENDS);
+        let file = vfs.open(&path, OpenMode::CreateEmpty).doing("create", &path)?;
+        write_all_at(file.as_ref(), &header(), 0).doing("write", &path)?;
+        file.sync_all().doing("sync", &path)?;
+        vfs.sync_dir(root).doing("sync", root)?;
+        Ok(Self { path, file, state: Mutex::default(), synced: Condvar::default() })
+    }
+
+    /// Opens the file and reads every slot; of two valid twins the newer one counts. Writes nothing.
+    pub fn open(vfs: &dyn Vfs, root: &Path) -> Result<Self> {
+        let path = root.join(ENDS);
+        let bytes = read_file(vfs, &path, MAX_LEN).doing("read", &path)?;
+        check_header(&bytes).map_err(|error| error.in_file(&path))?;
+        let groups = bytes.get(BLOCK..).unwrap_or_default().chunks(2 * BLOCK);
+        let cells = groups.flat_map(read_group).collect();
+        let file = vfs.open(&path, OpenMode::Write).doing("open", &path)?;
+        let state = State { cells, ..State::default() };
+        Ok(Self { path, file, state: Mutex::new(state), synced: Condvar::default() })
+    }
+
+    /// Replaces the file by a new one with the same newest content, durably.
+    ///
+    /// After an unclean stop nobody knows which twins are on the disk and which only in the page cache, and
+    /// where a sync has failed not even syncing again would tell. A new file is known.
+    pub fn renew(self, vfs: &dyn Vfs, root: &Path) -> Result<Self> {
+        let State { cells, .. } = self.state.into_inner();
+        let mut bytes = header().to_vec();
+        let end = usize::try_from(position(cells.len().next_multiple_of(SLOTS_PER_BLOCK), Twin::First));
+        bytes.resize(end.unwrap_or(usize::MAX), 0);
+        for (at, cell) in cells.iter().enumerate() {
+            let from = usize::try_from(position(at, Twin::First)).unwrap_or(usize::MAX);
+            let sector = bytes.get_mut(from..from.saturating_add(SLOT_LEN));
+            if let (Some(sector), Some(slot)) = (sector, cell.slot()) {
+                sector.copy_from_slice(&slot.encode());
+            }
+        }
+        replace_file(vfs, root, ENDS, &bytes).doing("replace", &self.path)?;
+        Self::open(vfs, root)
+    }
+
+    /// What the slots say of each partition.
+    pub fn proven(&self) -> HashMap<Owner, ProvenEnd> {
+        let state = self.state.lock();
+        state.cells.iter().filter_map(|cell| cell.newest).collect()
+    }
+
+    /// Frees the cells of all owners but those that are named: of topics that are no more.
+    pub fn retain(&self, keep: impl Fn(&Owner) -> bool) {
+        let mut state = self.state.lock();
+        for cell in &mut state.cells {
+            if cell.newest.is_some_and(|(owner, _)| !keep(&owner)) {
+                // The slots stay as they are until the cell has a new owner; nobody asks for the old one.
+                (cell.newest, cell.waiting) = (None, false);
+            }
+        }
+    }
+
+    /// The slot of a partition, which has one already, or gets a free one.
+    pub fn slot(self: &Arc<Self>, owner: Owner) -> EndsSlot {
+        let mut state = self.state.lock();
+        let owned = |cell: &Cell| cell.newest.is_some_and(|(of, _)| of == owner);
+        let free = |cell: &Cell| cell.newest.is_none();
+        let found = state.cells.iter().position(owned).or_else(|| state.cells.iter().position(free));
+        let cell = found.unwrap_or_else(|| {
+            state.cells.push(Cell::default());
+            state.cells.len().saturating_sub(1)
+        });
+        if let Some(cell) = state.cells.get_mut(cell)
+            && cell.newest.is_none()
+        {
+            cell.newest = Some((owner, ProvenEnd::default()));
+        }
+        EndsSlot { ends: Arc::clone(self), owner, cell }
+    }
+
+    /// Makes durable what was published before. A failure ends the writing of slots, for whatever the disk
+    /// holds is true and may only be old.
+    pub fn sync(&self) -> Result<()> {
+        let mut state = self.state.lock();
+        while state.syncing {
+            self.synced.wait(&mut state);
+        }
+        if let Some(error) = &state.failed {
+            return Err(error.clone());
+        }
+        let covered: Vec<bool> = state.cells.iter().map(|cell| cell.written).collect();
+        state.syncing = true;
+        drop(state);
+        let outcome = self.file.sync_data().doing("sync", &self.path);
+
+        let mut state = self.state.lock();
+        state.syncing = false;
+        match &outcome {
+            Ok(()) => {
+                for (cell, _) in state.cells.iter_mut().zip(covered).filter(|(_, covered)| *covered) {
+                    cell.durable = cell.durable.other();
+                    cell.written = false;
+                }
+                self.write_waiting(&mut state);
+            }
+            Err(error) => state.failed = Some(error.clone()),
+        }
+        drop(state);
+        self.synced.notify_all();
+        outcome
+    }
+
+    /// Syncs if the last sync began a second before `now` or earlier. Its failure shows in [`sync`](Self::sync).
+    pub fn sync_if_due(&self, now: Duration) {
+        let mut state = self.state.lock();
+        if now.saturating_sub(state.last_sync) < SYNC_INTERVAL || state.syncing {
+            return;
+        }
+        state.last_sync = now;
+        drop(state);
+        _ = self.sync();
+    }
+
+    fn publish(&self, at: usize, owner: Owner, end: ProvenEnd) {
+        let mut state = self.state.lock();
+        let syncing = state.syncing;
+        if state.failed.is_some() {
+            return;
+        }
+        let Some(cell) = state.cells.get_mut(at) else { return };
+        // A topic that was deleted meanwhile has given its cell back.
+        if cell.newest.is_none_or(|(of, _)| of != owner) {
+            return;
+        }
+        cell.newest = Some((owner, end));
+        cell.sequence = cell.sequence.saturating_add(1);
+        cell.waiting = true;
+        if !syncing {
+            self.write_cell(&mut state, at);
+        }
+    }
+
+    fn write_waiting(&self, state: &mut State) {
+        for at in 0..state.cells.len() {
+            if state.cells.get(at).is_some_and(|cell| cell.waiting) {
+                self.write_cell(state, at);
+            }
+        }
+    }
+
+    fn write_cell(&self, state: &mut State, at: usize) {
+        let Some(cell) = state.cells.get_mut(at) else { return };
+        let Some(slot) = cell.slot() else { return };
+        let position = position(at, cell.durable.other());
+        match write_all_at(self.file.as_ref(), &slot.encode(), position) {
+            Ok(()) => (cell.written, cell.waiting) = (true, false),
+            Err(error) => state.failed = Some(Error::storage("write", &self.path, error)),
+        }
+    }
+}
+
+/// The place of one partition in the ends file.
+#[derive(Clone, Debug)]
+pub struct EndsSlot {
+    ends: Arc<EndsFile>,
+    owner: Owner,
+    cell: usize,
+}
+
+impl EndsSlot {
+    /// Writes what is durable already. It is evidence after a killed process at once, and after a power cut
+    /// once the file was synced.
+    pub fn publish(&self, end: ProvenEnd) {
+        self.ends.publish(self.cell, self.owner, end);
+    }
+
+    /// Whose slot it is.
+    pub fn partition(&self) -> PartitionId {
+        self.owner.partition
+    }
+
+    /// The file in which it lies.
+    pub fn ends(&self) -> &EndsFile {
+        &self.ends
+    }
+}
+
+fn header() -> [u8; BLOCK] {
+    let mut block = [0; BLOCK];
+    let mut rest = block.as_mut_slice();
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&MAGIC.to_be_bytes());
+    crc.update(&VERSION.to_be_bytes());
+    // The block has room for sixteen bytes.
+    _ = rest.write_u64::<BigEndian>(MAGIC);
+    _ = rest.write_u32::<BigEndian>(VERSION);
+    _ = rest.write_u32::<BigEndian>(crc.finalize());
+    block
+}
+
+fn check_header(bytes: &[u8]) -> Result<()> {
+    let expected = header();
+    let fields = |bytes: &[u8]| bytes.get(..16).map(<[u8]>::to_vec);
+    if fields(bytes) == fields(&expected) {
+        return Ok(());
+    }
+    let magic = bytes.get(..8).is_some_and(|magic| magic == MAGIC.to_be_bytes());
+    let crc_fits = bytes
+        .get(12..16)
+        .is_some_and(|stated| crc32fast::hash(bytes.get(..12).unwrap_or_default()).to_be_bytes() == stated);
+    if magic && crc_fits {
+        return Err(Error::new(ErrorKind::UnsupportedVersion, "the ends file is of another version")
+            .advise("open the directory with the version of ottla that wrote it, or a newer one"));
+    }
+    Err(Error::corrupt("the ends file does not begin as one")
+        .advise("restore it from a copy; nothing in the directory was changed"))
+}
+
+fn read_group(group: &[u8]) -> Vec<Cell> {
+    let (first, second) = group.split_at(BLOCK.min(group.len()));
+    let slot = |block: &[u8], number: usize| {
+        let from = number.saturating_mul(SLOT_LEN);
+        Slot::decode(block.get(from..from.saturating_add(SLOT_LEN))?)
+    };
+    (0..SLOTS_PER_BLOCK).map(|number| choose(slot(first, number), slot(second, number))).collect()
+}
+
+/// The newer of two twins counts; a bad one leaves it to the other.
+fn choose(first: Option<Slot>, second: Option<Slot>) -> Cell {
+    let second_is_newer = match (first, second) {
+        (Some(first), Some(second)) => second.sequence > first.sequence,
+        (first, _) => first.is_none(),
+    };
+    let (newest, durable) = if second_is_newer { (second, Twin::Second) } else { (first, Twin::First) };
+    Cell {
+        newest: newest.map(|slot| (slot.owner, slot.end)),
+        sequence: newest.map_or(0, |slot| slot.sequence),
+        durable,
+        written: false,
+        waiting: false,
+    }
+}
+
+fn position(cell: usize, twin: Twin) -> u64 {
+    let group = cell.checked_div(SLOTS_PER_BLOCK).unwrap_or_default();
+    let number = cell.checked_rem(SLOTS_PER_BLOCK).unwrap_or_default();
+    let block = match twin {
+        Twin::First => group.saturating_mul(2).saturating_add(1),
+        Twin::Second => group.saturating_mul(2).saturating_add(2),
+    };
+    block.saturating_mul(BLOCK).saturating_add(number.saturating_mul(SLOT_LEN)) as u64
+}

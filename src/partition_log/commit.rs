@@ -1,0 +1,221 @@
+//! How records become durable: whoever waits leads, for all who wait at that moment.
+
+use super::PartitionLog;
+use super::accumulator::Filled;
+use super::stop::Stop;
+use super::writer::{LogEnd, Writer};
+use crate::ends_file::ProvenEnd;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::Offset;
+use crate::sync::{Condvar, Mutex, MutexGuard};
+
+/// Once this much waits, senders wait until the leader at work has finished.
+const MOST_BUFFERED: usize = 32 * 1024 * 1024;
+
+/// What is visible, and who is working at it.
+#[derive(Debug)]
+pub struct Commit {
+    state: Mutex<State>,
+    /// Woken when a leader has finished, and when the partition stops.
+    changed: Condvar,
+    /// The leader's.
+    leader: Mutex<Leader>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// What readers see ends here, and all of it is durable.
+    high_watermark: LogEnd,
+    /// Whether somebody writes and syncs at this moment.
+    leading: bool,
+    stop: Option<Stop>,
+}
+
+#[derive(Debug)]
+struct Leader {
+    writer: Writer,
+    spare: Filled,
+}
+
+/// Whether a leader syncs what it has written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Durability {
+    Written,
+    Synced,
+}
+
+impl Commit {
+    pub fn new(end: LogEnd, writer: Writer) -> Self {
+        Self {
+            state: Mutex::new(State { high_watermark: end, leading: false, stop: None }),
+            changed: Condvar::default(),
+            leader: Mutex::new(Leader { writer, spare: Filled::default() }),
+        }
+    }
+
+    pub fn high_watermark(&self) -> LogEnd {
+        self.state.lock().high_watermark
+    }
+
+    /// The error of a reader, if there is nothing to read any more.
+    pub fn ends_reading(&self) -> Option<Error> {
+        self.state.lock().stop.as_ref().and_then(Stop::ends_reading)
+    }
+}
+
+impl PartitionLog {
+    /// Returns once the record at `offset`, which was assigned, is on stable storage.
+    pub fn wait_durable(&self, offset: Offset) -> Result<()> {
+        let mut state = self.commit.state.lock();
+        loop {
+            if offset < state.high_watermark.offset {
+                return Ok(());
+            }
+            if let Some(stop) = &state.stop {
+                return Err(self.place(stop.error()).at_offset(offset));
+            }
+            if state.leading {
+                self.commit.changed.wait(&mut state);
+            } else {
+                self.lead(&mut state, Durability::Synced);
+            }
+        }
+    }
+
+    /// Returns once every record taken before is on stable storage.
+    pub fn flush(&self) -> Result<()> {
+        match self.log_end_offset().checked_sub(1) {
+            Some(last) if last >= self.high_watermark() => self.wait_durable(last),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes what has gathered, without syncing, or waits for the leader at work if too much has. A failure
+    /// shows when somebody waits for a record, and at the next append.
+    pub(super) fn write_behind(&self) {
+        let mut state = self.commit.state.lock();
+        while state.leading && self.buffered() >= MOST_BUFFERED {
+            self.commit.changed.wait(&mut state);
+        }
+        if !state.leading && state.stop.is_none() {
+            self.lead(&mut state, Durability::Written);
+        }
+    }
+
+    /// Takes no more records, writes and syncs what was taken, and gives the files their final form.
+    ///
+    /// After a failed write or sync that is what it returns, and the files stay as they are.
+    pub fn close(&self) -> Result<()> {
+        self.refuse_appends();
+        let flushed = self.flush();
+        let closed = match self.stop(&Stop::Closed) {
+            Stop::Closed => self.commit.leader.lock().writer.close(),
+            Stop::Abandoned | Stop::Deleted => Ok(()),
+            failed @ Stop::Failed(_) => Err(failed.error()),
+        };
+        flushed.and(closed.map_err(|error| self.place(error)))
+    }
+
+    /// Closes without writing what was taken, as a crash would.
+    pub fn abandon(&self) {
+        self.stop(&Stop::Abandoned);
+    }
+
+    /// Takes no more records and lends none; when it returns, nobody writes to the files any more.
+    pub fn delete(&self) {
+        self.stop(&Stop::Deleted);
+        self.commit.leader.lock().writer.discard();
+    }
+
+    /// Takes no more records, since the disk may say that the topic is being deleted.
+    pub fn fail(&self, error: Error) {
+        self.stop(&Stop::Failed(error));
+    }
+
+    /// Writes the end at which the partition was opened into its slot.
+    pub fn publish(&self) {
+        self.publish_proven(self.commit.high_watermark());
+    }
+
+    /// Stops the partition, for this reason unless it has one already, and returns the one that holds. Nobody
+    /// leads when it returns, nor will anybody again.
+    fn stop(&self, stop: &Stop) -> Stop {
+        self.appends.lock().stop.get_or_insert_with(|| stop.clone());
+        let mut state = self.commit.state.lock();
+        let holds = state.stop.get_or_insert_with(|| stop.clone()).clone();
+        self.commit.changed.notify_all();
+        self.listeners.raise();
+        while state.leading {
+            self.commit.changed.wait(&mut state);
+        }
+        holds
+    }
+
+    /// Writes what has gathered, syncs it if asked to, and publishes the outcome.
+    fn lead(&self, state: &mut MutexGuard<'_, State>, durability: Durability) {
+        state.leading = true;
+        let outcome = MutexGuard::unlocked(state, || {
+            // A leader that panics must not leave the others waiting for it.
+            let unwinding = StopOnUnwind(self);
+            let outcome = self.write_gathered(durability);
+            std::mem::forget(unwinding);
+            outcome
+        });
+        state.leading = false;
+        match outcome {
+            Ok(Some(end)) => {
+                debug_assert!(end.offset >= state.high_watermark.offset, "the high watermark never falls");
+                state.high_watermark = end;
+            }
+            Ok(None) => {}
+            Err(error) => {
+                let stop = Stop::Failed(error);
+                state.stop.get_or_insert_with(|| stop.clone());
+                MutexGuard::unlocked(state, || self.appends.lock().stop.get_or_insert(stop).clone());
+            }
+        }
+        self.commit.changed.notify_all();
+        self.listeners.raise();
+    }
+
+    /// Returns the end that is durable now, if it was synced.
+    fn write_gathered(&self, durability: Durability) -> Result<Option<LogEnd>> {
+        let mut leader = self.commit.leader.lock();
+        let Leader { writer, spare } = &mut *leader;
+        *spare = self.appends.lock().accumulator.take(std::mem::take(spare));
+        writer.write(spare, self.context.clock.now())?;
+        if durability == Durability::Written {
+            return Ok(None);
+        }
+        writer.sync()?;
+        let end = writer.end();
+        if let Some(end) = end {
+            self.publish_proven(end);
+        }
+        Ok(end)
+    }
+
+    /// Writes down what a sync has made durable, or recovery has found to be.
+    fn publish_proven(&self, end: LogEnd) {
+        self.context.slot.publish(ProvenEnd {
+            generation: self.generation,
+            log_start: self.log_start,
+            segment: end.segment,
+            offset: end.offset,
+            position: end.position,
+            log_end: end.offset,
+        });
+        self.context.slot.ends().sync_if_due(self.context.clock.monotonic());
+    }
+}
+
+/// Stops the partition if a leader panics.
+struct StopOnUnwind<'a>(&'a PartitionLog);
+
+impl Drop for StopOnUnwind<'_> {
+    fn drop(&mut self) {
+        let what = "a thread panicked while it wrote to the partition";
+        self.0.commit.state.lock().leading = false;
+        self.0.stop(&Stop::Failed(Error::new(ErrorKind::Indeterminate, what)));
+    }
+}

@@ -1,0 +1,318 @@
+//! What an unclean stop has left of a partition: read, judged, mended.
+//!
+//! Three steps. *Settle* ([`settle`]) reads, and makes sure that what it reads is on the disk; it changes no
+//! content. *Plan* ([`plan`]) is a pure function over the facts. *Apply* ([`apply`]) does what the plan says,
+//! and doing it twice is doing it once.
+//!
+//! The proven end, from the ends file, tells a torn tail from rot. What is invalid below it was acknowledged and
+//! is damaged: nothing is cut, and opening fails. What is invalid above it was never promised: it is copied to a
+//! quarantine file, and cut.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::LogContext;
+use super::writer::LogEnd;
+use crate::ends_file::ProvenEnd;
+use crate::error::{Error, IoContext, Result};
+use crate::file_name::{SegmentFile, quarantine};
+use crate::model::Offset;
+use crate::segment::{BatchScan, SealedSegment, segment_bases};
+use crate::vfs::{FileView, OpenMode, VfsFile, read_up_to_at, replace_file};
+
+/// At most so much of a cut is copied; a tail is rarely longer than what one group commit holds.
+const MOST_QUARANTINED: u64 = 64 * 1024 * 1024;
+/// How much is read at a time to see whether a tail is zeros.
+const CHUNK: usize = 256 * 1024;
+
+/// What was read of a partition.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    pub proven: ProvenEnd,
+    /// The base offsets of the segments that are there, rising.
+    pub bases: Vec<Offset>,
+    /// The first segment below the proven one that does not reach to the next.
+    pub gap: Option<Offset>,
+    /// What a scan from the proven segment on found; `None` if that segment is missing.
+    pub scan: Option<Scan>,
+}
+
+/// How far the batches are whole, from the base of the proven segment on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scan {
+    /// Where the last whole batch ends.
+    pub end: LogEnd,
+    /// Whether a batch ends at the proven position with the proven offset.
+    pub meets_proven: bool,
+    /// The length of the file in which the end lies.
+    pub file_len: u64,
+    /// What stands behind the end in that file.
+    pub tail: Tail,
+    /// Why the next batch is none, where there are bytes for one.
+    pub reason: Option<String>,
+}
+
+/// What stands behind the last whole batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tail {
+    Nothing,
+    Zeros,
+    Data,
+}
+
+/// What has to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// Acknowledged records are damaged. Nothing may be changed.
+    Damaged(Damage),
+    /// Everything up to the end is whole; what lies behind it goes.
+    Cut(Cut),
+}
+
+/// Damage below the proven end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    pub segment: Offset,
+    pub position: u64,
+    /// The first offset that cannot be read, and the end of those that were acknowledged.
+    pub offsets: (Offset, Offset),
+    pub reason: String,
+}
+
+/// Where a log ends, and what is taken off behind that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    pub end: LogEnd,
+    /// The length of the file in which the end lies.
+    pub file_len: u64,
+    pub tail: Tail,
+    /// Segments behind the one with the end.
+    pub later: Vec<Offset>,
+}
+
+/// What was done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// How many bytes were cut that were not zeros, later segments included.
+    pub cut_bytes: u64,
+    /// Where they are now.
+    pub quarantined: Vec<PathBuf>,
+}
+
+/// Decides what a partition needs.
+pub fn plan(facts: &Facts) -> Plan {
+    let proven = &facts.proven;
+    let damaged = |segment, position, from: Offset, reason: &str| {
+        Plan::Damaged(Damage {
+            segment,
+            position,
+            offsets: (from, proven.offset.max(from)),
+            reason: reason.to_owned(),
+        })
+    };
+    let missing = || damaged(proven.segment, 0, proven.segment, "the segment with the proven end is missing");
+    let Some(first) = facts.bases.first() else { return missing() };
+    if *first > proven.log_start {
+        return damaged(proven.log_start, 0, proven.log_start, "the first segment is missing");
+    }
+    if let Some(base) = facts.gap {
+        return damaged(
+            base,
+            0,
+            base,
+            "a segment does not reach to the next one, or the next one is missing",
+        );
+    }
+    let Some(scan) = &facts.scan else { return missing() };
+    if !scan.meets_proven {
+        let reason = scan.reason.as_deref().unwrap_or("the file is shorter than what was acknowledged");
+        return damaged(scan.end.segment, scan.end.position, scan.end.offset.min(proven.offset), reason);
+    }
+    Plan::Cut(Cut {
+        end: scan.end,
+        file_len: scan.file_len,
+        tail: scan.tail,
+        later: facts.bases.iter().copied().filter(|base| *base > scan.end.segment).collect(),
+    })
+}
+
+/// Reads a partition from the proven segment on. Whatever is found valid there is on the disk when it returns.
+pub fn settle(context: &LogContext, proven: ProvenEnd) -> Result<Facts> {
+    let bases = segment_bases(&context.dir)?;
+    let gap = find_gap(context, &bases, &proven)?;
+    let mut end = LogEnd { offset: proven.segment, segment: proven.segment, position: 0 };
+    let mut scan: Option<Scan> = None;
+    for base in bases.iter().copied().filter(|base| *base >= proven.segment) {
+        let expected = match &scan {
+            None => base == proven.segment,
+            // A segment that was rolled begins where the one before it ends, and that one ends with a batch.
+            Some(before) => before.tail == Tail::Nothing && base == before.end.offset,
+        };
+        if !expected {
+            break;
+        }
+        end = LogEnd { offset: end.offset, segment: base, position: 0 };
+        let met_before = scan.is_some_and(|before| before.meets_proven);
+        let mut found = scan_segment(context, end, &proven)?;
+        found.meets_proven |= met_before;
+        end = found.end;
+        scan = Some(found);
+    }
+    Ok(Facts { proven, bases, gap, scan })
+}
+
+/// The first segment below the proven one that does not end where the next begins.
+fn find_gap(context: &LogContext, bases: &[Offset], proven: &ProvenEnd) -> Result<Option<Offset>> {
+    for pair in bases.windows(2) {
+        let [base, next] = *pair else { continue };
+        if next > proven.segment {
+            break;
+        }
+        let segment = SealedSegment::new(context.dir.clone(), base, context.config.index_interval_bytes);
+        let last = segment.scan_from(next.saturating_sub(1)).and_then(|mut scan| scan.peek());
+        match last {
+            Ok(Some(header)) if header.next_offset() == next => {}
+            Err(error) if error.io_error().is_some() => return Err(error),
+            _ => return Ok(Some(base)),
+        }
+    }
+    Ok(None)
+}
+
+fn scan_segment(context: &LogContext, from: LogEnd, proven: &ProvenEnd) -> Result<Scan> {
+    let path = context.dir.file(SegmentFile::Log, from.segment);
+    let file = context.dir.vfs().open(&path, OpenMode::Write).doing("open", &path)?;
+    // What a killed process has left in the page cache is valid, and not on the disk yet.
+    file.sync_data().doing("sync", &path)?;
+    let file_len = file.size().doing("measure", &path)?;
+    let view = FileView::Read(file);
+
+    let mut batches = BatchScan::new(view.clone(), &path, from.segment, 0, file_len);
+    let mut end = from;
+    let is_proven = |end: &LogEnd| {
+        (end.segment, end.position, end.offset) == (proven.segment, proven.position, proven.offset)
+    };
+    let mut meets_proven = is_proven(&end);
+    let reason = loop {
+        match batches.next_batch() {
+            Ok(None) => break None,
+            Ok(Some(batch)) => {
+                end.offset = batch.next_offset();
+                end.position = batches.position();
+                meets_proven |= is_proven(&end);
+            }
+            Err(error) if error.io_error().is_some() => return Err(error),
+            Err(error) => break Some(error.to_string()),
+        }
+    };
+    let tail = tail_of(&view, end.position, file_len).doing("read", &path)?;
+    Ok(Scan { end, meets_proven, file_len, tail, reason })
+}
+
+fn tail_of(view: &FileView, from: u64, to: u64) -> std::io::Result<Tail> {
+    if from >= to {
+        return Ok(Tail::Nothing);
+    }
+    let mut position = from;
+    while position < to {
+        let bytes = view.read(position, CHUNK)?;
+        if bytes.is_empty() {
+            break;
+        }
+        if bytes.iter().any(|byte| *byte != 0) {
+            return Ok(Tail::Data);
+        }
+        position += bytes.len() as u64;
+    }
+    Ok(Tail::Zeros)
+}
+
+/// Cuts the log where the plan says, durably, after what is cut was copied.
+pub fn apply(context: &LogContext, cut: &Cut) -> Result<Outcome> {
+    let mut outcome = Outcome::default();
+    let path = context.dir.file(SegmentFile::Log, cut.end.segment);
+    if cut.tail != Tail::Nothing {
+        let file = context.dir.vfs().open(&path, OpenMode::Write).doing("open", &path)?;
+        if cut.tail == Tail::Data {
+            outcome.cut_bytes += cut.file_len - cut.end.position;
+            outcome.quarantined.push(copy_tail(context, cut, file.as_ref())?);
+        }
+        // A cut that was not synced can come back whole.
+        file.set_len(cut.end.position).doing("cut", &path)?;
+        file.sync_all().doing("sync", &path)?;
+    }
+    for base in &cut.later {
+        move_segment(context, *base, &mut outcome)?;
+    }
+    if !cut.later.is_empty() {
+        context.dir.vfs().sync_dir(&context.root).doing("sync", &context.root)?;
+        context.dir.vfs().sync_dir(context.dir.path()).doing("sync", context.dir.path())?;
+    }
+    Ok(outcome)
+}
+
+fn copy_tail(context: &LogContext, cut: &Cut, file: &dyn VfsFile) -> Result<PathBuf> {
+    let name = quarantine(&context.topic, context.partition, cut.end.segment, cut.end.position);
+    let path = context.root.join(&name);
+    let len = (cut.file_len - cut.end.position).min(MOST_QUARANTINED);
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
+    let read = read_up_to_at(file, &mut bytes, cut.end.position).doing("read", &path)?;
+    bytes.truncate(read);
+    replace_file(context.dir.vfs().as_ref(), &context.root, &name, &bytes).doing("write", &path)?;
+    Ok(path)
+}
+
+/// Moves a later segment's log to the root, and removes its indexes.
+fn move_segment(context: &LogContext, base: Offset, outcome: &mut Outcome) -> Result<()> {
+    let vfs = context.dir.vfs();
+    let log = context.dir.file(SegmentFile::Log, base);
+    let size = vfs.open(&log, OpenMode::Read).and_then(|file| file.size()).doing("measure", &log)?;
+    for file in [SegmentFile::OffsetIndex, SegmentFile::TimeIndex] {
+        let path = context.dir.file(file, base);
+        if vfs.kind(&path).doing("look at", &path)?.is_some() {
+            vfs.remove_file(&path).doing("remove", &path)?;
+        }
+    }
+    let to = context.root.join(quarantine(&context.topic, context.partition, base, 0));
+    vfs.rename(&log, &to).doing("rename", &log)?;
+    outcome.cut_bytes += size;
+    outcome.quarantined.push(to);
+    Ok(())
+}
+
+impl Damage {
+    /// As the error of opening the partition.
+    pub fn error(&self, context: &LogContext) -> Error {
+        let (from, to) = self.offsets;
+        let what = format!("acknowledged records are damaged, offsets {from} to {to}: {}", self.reason);
+        Error::corrupt(what)
+            .in_partition(&context.topic, context.partition)
+            .at_offset(from)
+            .in_file(&context.dir.file(SegmentFile::Log, self.segment))
+            .at_position(self.position)
+            .advise("nothing was changed; restore the file from a copy")
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Damaged(Damage { segment, position, offsets: (from, to), reason }) => {
+                write!(f, "damaged at byte {position} of segment {segment}, offsets {from} to {to}: {reason}")
+            }
+            Self::Cut(Cut { end, file_len, tail, later }) => {
+                let LogEnd { offset, segment, position } = end;
+                write!(f, "ends at offset {offset}, byte {position} of segment {segment}")?;
+                match tail {
+                    Tail::Nothing => {}
+                    Tail::Zeros => write!(f, "; trim {} zeros", file_len - position)?,
+                    Tail::Data => write!(f, "; quarantine and cut {} bytes", file_len - position)?,
+                }
+                match later.len() {
+                    0 => Ok(()),
+                    segments => write!(f, "; quarantine {segments} later segments"),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Defects that were found once, each by the way in which it was found.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla::internals::{MemoryVfs, OpenMode, Vfs, encode_batch, open_on};
+use ottla::{Broker, BrokerOptions, ErrorKind, Record, Start, TopicConfig};
+
+use crate::support::{ROOT, ScriptedVfs, TempDir, send_all, values};
+
+const LOG: &str = "t-0/00000000000000000000.log";
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+fn open(vfs: &MemoryVfs) -> ottla::Result<Broker> {
+    open_on(BrokerOptions::default(), Arc::new(vfs.clone()), Path::new(ROOT))
+}
+
+/// A leader at work wrote on into the directory of a new topic of the same name.
+#[test]
+fn deleting_waits_for_the_leader_at_work() {
+    // A record of 900 bytes makes the segment roll, one of 500 does not.
+    for (paused, size) in [
+        ("write 00000000000000000000.log", 500),
+        ("sync 00000000000000000000.log", 500),
+        ("sync 00000000000000000000.log", 900),
+        ("create 00000000000000000001.log", 900),
+    ] {
+        let vfs = ScriptedVfs::new();
+        let broker = vfs.open_broker().unwrap();
+        let config = TopicConfig::new().segment_bytes(1024);
+        let old = broker.create_topic("t", config.clone()).unwrap();
+        send_all(&old, [[1; 100]]).unwrap();
+        std::thread::scope(|scope| {
+            vfs.pause(paused);
+            let waiting = old.producer().send(Record::new(&vec![2; size])).unwrap();
+            let leader = scope.spawn(|| waiting.wait());
+            vfs.wait_until_paused();
+            let deletion = scope.spawn(|| {
+                broker.delete_topic("t").unwrap();
+                let new = broker.create_topic("t", config).unwrap();
+                send_all(&new, ["new"]).unwrap();
+            });
+            // A poller that is told of the deletion sees that it has begun.
+            while old.producer().send(Record::new("late")).is_ok() {}
+            vfs.resume();
+            _ = leader.join().unwrap();
+            deletion.join().unwrap();
+        });
+        let values = |broker: &Broker| values(&broker.topic("t").unwrap().partition(0).unwrap()).unwrap();
+        assert_eq!(values(&broker), [b"new"], "{paused}");
+        drop(old);
+        broker.close(TIMEOUT).unwrap();
+        assert_eq!(values(&vfs.open_broker().unwrap()), [b"new"], "{paused}");
+    }
+}
+
+/// An error of one partition took records away that were read from another in the same poll.
+#[test]
+fn a_poll_hands_out_what_it_has_read_before_it_fails() {
+    let broker = Broker::in_memory().unwrap();
+    let [good, doomed] =
+        ["good", "doomed"].map(|name| broker.create_topic(name, TopicConfig::new()).unwrap());
+    let mut consumer = broker.consumer().assign(good.partitions().chain(doomed.partitions())).unwrap();
+    send_all(&good, ["precious"]).unwrap();
+    broker.delete_topic("doomed").unwrap();
+    assert_eq!(consumer.poll(Duration::ZERO).unwrap().len(), 1);
+    assert_eq!(consumer.poll(Duration::ZERO).unwrap_err().kind(), ErrorKind::UnknownTopicOrPartition);
+    send_all(&good, ["another"]).unwrap();
+    assert_eq!(consumer.poll(Duration::ZERO).unwrap().len(), 1, "an error does not starve the others");
+}
+
+/// A batch that cannot be read was passed over after its error.
+#[test]
+fn an_unreadable_batch_is_never_passed_over() {
+    // One zstd batch (a published vector), and a plain one behind it.
+    let zstd = "00000000000000000000004300000000029d3795930004000000000000018bcfe568000000018bcfe56800\
+                ffffffffffffffffffffffffffff0000000128b52ffd200949000010000000026b027600";
+    let digits: Vec<u32> = zstd.chars().filter_map(|digit| digit.to_digit(16)).collect();
+    let mut log: Vec<u8> =
+        digits.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).unwrap()).collect();
+    log.extend(encode_batch(1, &[(1, 1, Record::new("behind"))]));
+
+    let vfs = MemoryVfs::new();
+    let broker = open(&vfs).unwrap();
+    let topic = broker.create_topic("t", TopicConfig::new()).unwrap();
+    send_all(&topic, ["one", "two"]).unwrap();
+    drop((topic, broker));
+    vfs.remove_file(&Path::new(ROOT).join(".kafka_cleanshutdown")).unwrap();
+    let file = vfs.open(&Path::new(ROOT).join(LOG), OpenMode::CreateEmpty).unwrap();
+    // The proven end lies behind both batches, so that recovery has nothing to say about them.
+    file.write_at(&log, 0).unwrap();
+    let ends = vfs.open(&Path::new(ROOT).join("ottla.ends"), OpenMode::Write).unwrap();
+    prove(ends.as_ref(), 2, log.len() as u64);
+
+    let broker = open(&vfs).unwrap();
+    let topic = broker.topic("t").unwrap();
+    let mut consumer = broker.consumer().assign(topic.partitions()).unwrap();
+    for _ in 0..3 {
+        let error = consumer.poll(Duration::ZERO).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::UnsupportedCompressionType);
+        assert_eq!(consumer.position(&topic.partition(0).unwrap()).unwrap(), 0);
+    }
+    let mut batches = topic.partition(0).unwrap().read(Start::At(1)).unwrap();
+    assert_eq!(batches.next().unwrap().unwrap().base_offset(), 1, "who knows what stands there can go on");
+}
+
+/// Rewrites every slot of the first partition so that the proven end is this one.
+fn prove(ends: &dyn ottla::internals::VfsFile, offset: u64, position: u64) {
+    for twin in [4096, 8192] {
+        let mut slot = ends.map().unwrap()[twin..].iter().copied().take(512).collect::<Vec<_>>();
+        if !slot.starts_with(b"OEND") {
+            continue;
+        }
+        for (at, number) in [(56, offset), (64, position), (72, offset)] {
+            slot[at..at + 8].copy_from_slice(&number.to_be_bytes());
+        }
+        let crc = crc32fast::hash(&slot[..80]);
+        slot[80..84].copy_from_slice(&crc.to_be_bytes());
+        ends.write_at(&slot, twin as u64).unwrap();
+    }
+}
+
+/// A marker that `rm -rf data/*` had left vouched for the next life.
+#[test]
+fn a_stray_marker_vouches_for_nothing() {
+    let vfs = MemoryVfs::new();
+    vfs.create_dir(Path::new(ROOT)).unwrap();
+    let marker = Path::new(ROOT).join(".kafka_cleanshutdown");
+    let file = vfs.open(&marker, OpenMode::CreateNew).unwrap();
+    file.write_at(br#"{"version":0,"brokerEpoch":-1}"#, 0).unwrap();
+    let broker = open(&vfs).unwrap();
+    assert_eq!(vfs.kind(&marker).unwrap(), None);
+    std::mem::forget(broker);
+    assert!(!open(&vfs.restart()).unwrap().recovery_report().is_clean());
+}
+
+/// A base offset far outside the segment, where its index was missing, was a panic.
+#[test]
+fn a_damaged_base_offset_without_an_index_is_an_error() {
+    for maps in [true, false] {
+        let dir = TempDir::new("base-offset");
+        let broker = Broker::open(dir.path()).unwrap();
+        let topic =
+            broker.create_topic("t", TopicConfig::new().segment_bytes(1024).index_interval_bytes(0)).unwrap();
+        send_all(&topic, (0..12).map(|number| [number; 200])).unwrap();
+        drop((topic, broker));
+        let log = dir.path().join(LOG);
+        let good = std::fs::read(&log).unwrap();
+        std::fs::remove_file(dir.path().join("t-0/00000000000000000000.index")).unwrap();
+        for bit in 0..64 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            std::fs::write(&log, &bad).unwrap();
+            let broker = Broker::options().memory_maps(maps).open(dir.path()).unwrap();
+            let partition = broker.topic("t").unwrap().partition(0).unwrap();
+            for start in [Start::Earliest, Start::At(1), Start::At(3)] {
+                let first = partition.read(start).unwrap().next().unwrap();
+                assert!(first.is_err_and(|error| error.is_corruption()), "bit {bit}");
+            }
+        }
+    }
+}
+
+/// A foreign directory inside a partition's kept the whole broker from being opened again.
+#[test]
+fn a_foreign_directory_keeps_a_topic_from_being_deleted_and_nothing_else() {
+    let dir = TempDir::new("foreign-inside");
+    let broker = Broker::open(dir.path()).unwrap();
+    let topic = broker.create_topic("t", TopicConfig::new()).unwrap();
+    send_all(&topic, ["kept"]).unwrap();
+    let foreign = dir.path().join("t-0/mine");
+    std::fs::create_dir(&foreign).unwrap();
+    let error = broker.delete_topic("t").unwrap_err();
+    assert_eq!((error.kind(), error.file()), (ErrorKind::StorageError, Some(foreign.as_path())));
+    send_all(&topic, ["goes on"]).unwrap();
+    broker.create_topic("another", TopicConfig::new()).unwrap();
+    drop(topic);
+    broker.close(TIMEOUT).unwrap();
+    std::fs::remove_dir(&foreign).unwrap();
+    Broker::open(dir.path()).unwrap().delete_topic("t").unwrap();
+}
+
+/// What stood in the place of a partition's directory was taken for a part of the topic.
+#[test]
+fn a_topic_is_not_created_over_something_else() {
+    let dir = TempDir::new("in-the-way");
+    let broker = Broker::open(dir.path()).unwrap();
+    std::fs::create_dir(dir.path().join("t-1")).unwrap();
+    std::fs::write(dir.path().join("t-1/mine"), "mine").unwrap();
+    let before = dir.content();
+    let error = broker.create_topic("t", TopicConfig::new().partitions(2)).unwrap_err();
+    assert_eq!((error.kind(), error.partition()), (ErrorKind::StorageError, Some(1)), "{error}");
+    assert_eq!(dir.content(), before);
+    broker.create_topic("t", TopicConfig::new()).unwrap();
+    broker.close(TIMEOUT).unwrap();
+}
+
+/// A refused opening emptied the lock file in which a killed process had left its name.
+#[test]
+fn a_refused_opening_leaves_the_lock_file_alone() {
+    let dir = TempDir::new("lock-file");
+    std::fs::write(dir.path().join(".lock"), "process 1 (long dead)\n").unwrap();
+    std::fs::write(dir.path().join("ottla.manifest"), "damaged").unwrap();
+    let before = dir.content();
+    assert!(Broker::open(dir.path()).unwrap_err().is_corruption());
+    assert_eq!(dir.content(), before);
+}
+
+/// A broker that was dropped by a panic declared the directory closed in order.
+#[test]
+fn a_panic_leaves_no_marker() {
+    let vfs = MemoryVfs::new();
+    let inner = vfs.clone();
+    let panicked = std::thread::spawn(move || {
+        let broker = open(&inner).unwrap();
+        let topic = broker.create_topic("t", TopicConfig::new()).unwrap();
+        send_all(&topic, ["durable"]).unwrap();
+        panic!("as a service would");
+    });
+    assert!(panicked.join().is_err());
+    let broker = open(&vfs).unwrap();
+    assert!(!broker.recovery_report().is_clean());
+    assert_eq!(values(&broker.topic("t").unwrap().partition(0).unwrap()).unwrap(), [b"durable"]);
+}
+
+/// A flush of everything failed, and went no further, because a topic was deleted meanwhile.
+#[test]
+fn a_flush_is_not_disturbed_by_a_deletion() {
+    let vfs = ScriptedVfs::new();
+    let broker = vfs.open_broker().unwrap();
+    let [doomed, other] =
+        ["doomed", "other"].map(|name| broker.create_topic(name, TopicConfig::new()).unwrap());
+    let producer = broker.producer();
+    _ = producer.send(&doomed, Record::new("lost")).unwrap();
+    _ = producer.send(&other, Record::new("kept")).unwrap();
+    std::thread::scope(|scope| {
+        vfs.pause("write 0000");
+        let flush = scope.spawn(|| producer.flush());
+        vfs.wait_until_paused();
+        let deletion = scope.spawn(|| broker.delete_topic("doomed"));
+        while doomed.producer().send(Record::new("late")).is_ok() {}
+        vfs.resume();
+        deletion.join().unwrap().unwrap();
+        flush.join().unwrap().unwrap();
+    });
+    assert_eq!(other.partition(0).unwrap().high_watermark(), 1);
+}
+
+/// Records without a value all went to one partition.
+#[test]
+fn headers_and_keys_count_when_a_sticky_partition_is_left() {
+    let broker = Broker::in_memory().unwrap();
+    let topic = broker.create_topic("t", TopicConfig::new().partitions(8)).unwrap();
+    for _ in 0..2000 {
+        _ = topic.producer().send(Record::default().header("h", &[0; 1000])).unwrap();
+    }
+    topic.producer().flush().unwrap();
+    let reached = topic.partitions().filter(|partition| partition.high_watermark() > 0).count();
+    assert!(reached > 4, "{reached} of 8");
+}
