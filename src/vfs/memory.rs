@@ -225,6 +225,14 @@ impl VfsFile for MemoryFile {
     fn map(&self) -> io::Result<Bytes> {
         Ok(Bytes::copy_from_slice(&self.bytes.read()))
     }
+
+    fn drop_cache(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn read_uncached_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.read_at(buffer, position)
+    }
 }
 
 #[derive(Debug)]
