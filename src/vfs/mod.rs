@@ -22,7 +22,9 @@ use bytes::Bytes;
 
 pub use lazy::LazyFile;
 #[cfg(any(test, feature = "test-util"))]
-pub use memory::MemoryVfs;
+pub use memory::{
+    Call, CallCounts, CrashProfile, Fault, Image, ImageClass, Images, MemoryVfs, Operation, Repeat,
+};
 pub use os::OsVfs;
 pub use view::FileView;
 #[cfg(test)]
