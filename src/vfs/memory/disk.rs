@@ -3,11 +3,14 @@
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::content::Content;
 use super::file::File;
-use super::tree::{self, EntryChange, Id, Names, Place, ROOT, Tree};
+use super::tree::{self, EntryChange, Id, Names, ROOT, Tree};
+use crate::vfs::{EntryKind, OpenMode};
 
 /// Everything that the file system knows.
 #[derive(Clone, Debug)]
@@ -56,35 +59,104 @@ impl Disk {
 
     // ---- Names ----
 
-    pub fn create_file(&mut self, at: Place) -> Id {
-        let id = self.new_id();
-        self.files.insert(id, File::default());
-        self.change(EntryChange::Put(at, id));
-        id
+    pub fn find(&self, path: &Path) -> io::Result<Id> {
+        Ok(self.cached.find(path)?.ok_or(io::ErrorKind::NotFound)?)
     }
 
-    pub fn create_directory(&mut self, at: Place) {
+    pub fn kind(&self, id: Id) -> EntryKind {
+        if self.cached.is_directory(id) { EntryKind::Directory } else { EntryKind::File }
+    }
+
+    pub fn open(&mut self, path: &Path, how: OpenMode) -> io::Result<Id> {
+        match (self.cached.find(path)?, how) {
+            (None, OpenMode::Read | OpenMode::Write) => Err(io::ErrorKind::NotFound.into()),
+            (None, OpenMode::Create | OpenMode::CreateNew | OpenMode::CreateEmpty) => {
+                let at = self.cached.place(path)?;
+                let id = self.new_id();
+                self.files.insert(id, File::default());
+                self.change(EntryChange::Put(at, id));
+                Ok(id)
+            }
+            (Some(_), OpenMode::CreateNew) => Err(io::ErrorKind::AlreadyExists.into()),
+            (Some(id), _) if self.cached.is_directory(id) => Err(io::ErrorKind::IsADirectory.into()),
+            (Some(id), OpenMode::CreateEmpty) => {
+                self.set_len(id, 0);
+                Ok(id)
+            }
+            (Some(id), OpenMode::Read | OpenMode::Write | OpenMode::Create) => Ok(id),
+        }
+    }
+
+    pub fn create_dir(&mut self, path: &Path) -> io::Result<()> {
+        if self.cached.find(path)?.is_some() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let at = self.cached.place(path)?;
         let id = self.new_id();
         self.cached.add_directory(id);
         self.durable.add_directory(id);
         self.change(EntryChange::Put(at, id));
+        Ok(())
     }
 
-    /// Makes a change of names, and keeps it in mind until a sync.
-    pub fn change(&mut self, change: EntryChange) {
-        let sequence = self.next_sequence();
-        self.cached.apply(&change);
-        self.changes.push((sequence, change));
+    pub fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let (id, there) = (self.find(from)?, self.cached.find(to)?);
+        match (self.kind(id), there.map(|there| self.kind(there))) {
+            (_, None) | (EntryKind::File, Some(EntryKind::File)) => {}
+            (EntryKind::File, Some(_)) => return Err(io::ErrorKind::IsADirectory.into()),
+            (_, Some(_)) => return Err(io::ErrorKind::AlreadyExists.into()),
+        }
+        let (from, to) = (self.cached.place(from)?, self.cached.place(to)?);
+        if self.cached.is_inside(to.directory, id) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        if there != Some(id) {
+            self.change(EntryChange::Move(from, to, id));
+        }
+        Ok(())
     }
 
-    pub fn sync_directory(&mut self, directory: Id) {
-        let settled = tree::settled_with(directory, &self.changes);
+    pub fn remove_file(&mut self, path: &Path) -> io::Result<()> {
+        let id = self.find(path)?;
+        if self.cached.is_directory(id) {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        let at = self.cached.place(path)?;
+        self.change(EntryChange::Take(at, id));
+        Ok(())
+    }
+
+    pub fn remove_dir(&mut self, path: &Path) -> io::Result<()> {
+        let id = self.find(path)?;
+        if !self.cached.names(id).ok_or(io::ErrorKind::NotADirectory)?.is_empty() {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
+        let at = self.cached.place(path)?;
+        self.change(EntryChange::Take(at, id));
+        Ok(())
+    }
+
+    /// The names in a directory, and whatever must come before them, are on the disk.
+    pub fn sync_dir(&mut self, path: &Path) -> io::Result<()> {
+        let id = self.find(path)?;
+        if !self.cached.is_directory(id) {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        let settled = tree::settled_with(id, &self.changes);
         for (_, change) in self.changes.iter().filter(|(sequence, _)| settled.contains(sequence)) {
             self.durable.apply(change);
         }
         self.changes.retain(|(sequence, _)| !settled.contains(sequence));
         self.note_synced(settled.last().copied());
         self.forget_nameless();
+        Ok(())
+    }
+
+    /// Makes a change of names, and keeps it in mind until a sync.
+    fn change(&mut self, change: EntryChange) {
+        let sequence = self.next_sequence();
+        self.cached.apply(&change);
+        self.changes.push((sequence, change));
     }
 
     // ---- Files ----

@@ -43,7 +43,7 @@ use content::SECTOR;
 use disk::Disk;
 use fault::Gate;
 use handle::{MemoryFile, MemoryLock};
-use tree::{EntryChange, Id};
+use tree::Id;
 
 /// The longest file.
 const MAX_LEN: u64 = i64::MAX as u64;
@@ -174,80 +174,51 @@ impl Vfs for MemoryVfs {
             OpenMode::Create | OpenMode::CreateNew | OpenMode::CreateEmpty => Operation::Create,
         };
         self.call(operation, path, |disk| {
-            let id = open(disk, path, how)?;
+            let id = disk.open(path, how)?;
             let file = MemoryFile::new(self, disk, id, path, how != OpenMode::Read);
             Ok(Arc::new(file) as Arc<dyn VfsFile>)
         })
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.call(Operation::CreateDir, path, |disk| match disk.cached.find(path)? {
-            Some(_) => Err(io::ErrorKind::AlreadyExists.into()),
-            None => {
-                let at = disk.cached.place(path)?;
-                disk.create_directory(at);
-                Ok(())
-            }
-        })
+        self.call(Operation::CreateDir, path, |disk| disk.create_dir(path))
     }
 
     fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
         self.call(Operation::ReadDir, path, |disk| {
-            let id = find(disk, path)?;
+            let id = disk.find(path)?;
             let names = disk.cached.names(id).ok_or(io::ErrorKind::NotADirectory)?;
             let entry = |(name, id): (&std::ffi::OsString, &Id)| DirEntry {
                 name: name.to_string_lossy().into_owned(),
-                kind: kind(disk, *id),
+                kind: disk.kind(*id),
             };
             Ok(names.iter().map(entry).collect())
         })
     }
 
     fn kind(&self, path: &Path) -> io::Result<Option<EntryKind>> {
-        self.call(Operation::Kind, path, |disk| Ok(disk.cached.find(path)?.map(|id| kind(disk, id))))
+        self.call(Operation::Kind, path, |disk| Ok(disk.cached.find(path)?.map(|id| disk.kind(id))))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.call(Operation::Rename, to, |disk| rename(disk, from, to))
+        self.call(Operation::Rename, to, |disk| disk.rename(from, to))
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.call(Operation::RemoveFile, path, |disk| {
-            let id = find_file(disk, path)?;
-            let at = disk.cached.place(path)?;
-            disk.change(EntryChange::Take(at, id));
-            Ok(())
-        })
+        self.call(Operation::RemoveFile, path, |disk| disk.remove_file(path))
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.call(Operation::RemoveDir, path, |disk| {
-            let id = find(disk, path)?;
-            match disk.cached.names(id) {
-                None => return Err(io::ErrorKind::NotADirectory.into()),
-                Some(names) if !names.is_empty() => return Err(io::ErrorKind::DirectoryNotEmpty.into()),
-                Some(_) => {}
-            }
-            let at = disk.cached.place(path)?;
-            disk.change(EntryChange::Take(at, id));
-            Ok(())
-        })
+        self.call(Operation::RemoveDir, path, |disk| disk.remove_dir(path))
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.call(Operation::SyncDir, path, |disk| {
-            let id = find(disk, path)?;
-            if !disk.cached.is_directory(id) {
-                return Err(io::ErrorKind::NotADirectory.into());
-            }
-            disk.sync_directory(id);
-            Ok(())
-        })
+        self.call(Operation::SyncDir, path, |disk| disk.sync_dir(path))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn VfsLock>>> {
         self.call(Operation::Lock, path, |disk| {
-            let id = open(disk, path, OpenMode::Create)?;
+            let id = disk.open(path, OpenMode::Create)?;
             if std::mem::replace(&mut disk.file(id).locked, true) {
                 return Ok(None);
             }
@@ -255,57 +226,4 @@ impl Vfs for MemoryVfs {
             Ok(Some(Box::new(MemoryLock::new(file)) as Box<dyn VfsLock>))
         })
     }
-}
-
-fn find(disk: &Disk, path: &Path) -> io::Result<Id> {
-    Ok(disk.cached.find(path)?.ok_or(io::ErrorKind::NotFound)?)
-}
-
-fn find_file(disk: &Disk, path: &Path) -> io::Result<Id> {
-    match find(disk, path)? {
-        id if disk.cached.is_directory(id) => Err(io::ErrorKind::IsADirectory.into()),
-        id => Ok(id),
-    }
-}
-
-fn kind(disk: &Disk, id: Id) -> EntryKind {
-    if disk.cached.is_directory(id) { EntryKind::Directory } else { EntryKind::File }
-}
-
-fn open(disk: &mut Disk, path: &Path, how: OpenMode) -> io::Result<Id> {
-    if disk.cached.find(path)?.is_none() {
-        return match how {
-            OpenMode::Read | OpenMode::Write => Err(io::ErrorKind::NotFound.into()),
-            OpenMode::Create | OpenMode::CreateNew | OpenMode::CreateEmpty => {
-                let at = disk.cached.place(path)?;
-                Ok(disk.create_file(at))
-            }
-        };
-    }
-    if how == OpenMode::CreateNew {
-        return Err(io::ErrorKind::AlreadyExists.into());
-    }
-    let id = find_file(disk, path)?;
-    if how == OpenMode::CreateEmpty {
-        disk.set_len(id, 0);
-    }
-    Ok(id)
-}
-
-fn rename(disk: &mut Disk, from: &Path, to: &Path) -> io::Result<()> {
-    let id = find(disk, from)?;
-    let there = disk.cached.find(to)?;
-    match (kind(disk, id), there.map(|there| kind(disk, there))) {
-        (_, None) | (EntryKind::File, Some(EntryKind::File)) => {}
-        (EntryKind::File, Some(_)) => return Err(io::ErrorKind::IsADirectory.into()),
-        (_, Some(_)) => return Err(io::ErrorKind::AlreadyExists.into()),
-    }
-    let (from, to) = (disk.cached.place(from)?, disk.cached.place(to)?);
-    if disk.cached.is_inside(to.directory, id) {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    if there != Some(id) {
-        disk.change(EntryChange::Move(from, to, id));
-    }
-    Ok(())
 }
