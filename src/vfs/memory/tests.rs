@@ -259,6 +259,16 @@ fn replacing_a_file_leaves_the_old_or_the_new_in_every_image() {
 }
 
 #[test]
+fn a_removal_that_outlives_the_rename_before_it_removes_nothing_else() {
+    let vfs = MemoryVfs::new();
+    synced(&vfs, "/x", "a");
+    synced(&vfs, "/y", "b");
+    rename(&vfs, "/y", "/x");
+    vfs.remove_file(Path::new("/x")).unwrap();
+    assert_eq!(names_after(&vfs, Adversarial), " x x+y");
+}
+
+#[test]
 fn a_rename_between_directories_is_one_change_of_both() {
     for synced_dir in ["/from", "/to"] {
         let vfs = MemoryVfs::new();
@@ -373,6 +383,32 @@ fn what_was_cut_does_not_come_back_in_a_file_that_grew_again() {
     }
 }
 
+#[test]
+fn the_zeros_behind_a_cut_may_come_to_the_disk_before_it() {
+    let vfs = MemoryVfs::new();
+    let file = synced(&vfs, "/f", "a");
+    file.set_len(100).unwrap();
+    let zeroed = [&[b'a'; 100][..], &[0; SECTOR - 100]].concat();
+    let left = [vec![b'a'; 100], zeroed, vec![b'a'; SECTOR]];
+    assert_eq!(after(&vfs, Ordered, |vfs| bytes(vfs, "/f").unwrap()), left);
+}
+
+#[test]
+fn what_was_written_before_a_cut_is_cut_with_it() {
+    let vfs = MemoryVfs::new();
+    let file = synced(&vfs, "/f", "");
+    write(file.as_ref(), "b", 0);
+    file.set_len(100).unwrap();
+    file.allocate(2 * SECTOR as u64).unwrap();
+    // An adversary may turn the zeros behind the cut, which are written, into garbage.
+    for profile in [Strict, Prefix, Ordered] {
+        for left in after(&vfs, profile, |vfs| bytes(vfs, "/f").unwrap()) {
+            let behind = left.get(100..).filter(|_| left.len() == 2 * SECTOR).unwrap_or_default();
+            assert!(behind.iter().all(|byte| *byte == 0), "{profile:?}");
+        }
+    }
+}
+
 /// A file with one durable sector `a`, and `bc` behind it that a failed sync lost.
 fn after_failed_sync() -> (MemoryVfs, Arc<dyn VfsFile>) {
     let vfs = MemoryVfs::new();
@@ -467,6 +503,39 @@ fn a_cut_inside_a_lost_sector_heals_it_where_the_lost_bytes_begin() {
         file.sync_data().unwrap();
         assert_eq!(after(&vfs, Adversarial, |vfs| bytes(vfs, "/f").unwrap()), [there]);
     }
+}
+
+#[test]
+fn a_lost_sector_heals_only_below_the_first_byte_that_was_lost() {
+    let vfs = MemoryVfs::new();
+    let file = synced(&vfs, "/f", "a");
+    write_all_at(file.as_ref(), b"late", 100).unwrap();
+    write_all_at(file.as_ref(), b"early", 50).unwrap();
+    vfs.fail_nth(1, Fault::Io, Repeat::Once);
+    assert!(file.sync_data().is_err());
+    file.set_len(70).unwrap();
+    assert_eq!(bytes(&vfs, "/f").unwrap()[50..55], *b"early");
+    assert_eq!(uncached(&vfs, "/f"), "a");
+    vfs.let_cache_be_dropped(true);
+    file.drop_cache().unwrap();
+    file.allocate(80).unwrap();
+    let expected = [&[b'a'; 70][..], &[0; 10]].concat();
+    assert_eq!(bytes(&vfs, "/f").unwrap(), expected, "what was cut does not come back from the disk");
+    file.sync_data().unwrap();
+    assert_eq!(after(&vfs, Adversarial, |vfs| bytes(vfs, "/f").unwrap()), [expected]);
+}
+
+#[test]
+fn what_was_cut_before_a_failed_sync_is_not_lost() {
+    let vfs = MemoryVfs::new();
+    let file = synced(&vfs, "/f", "a");
+    write(file.as_ref(), "b", 1);
+    file.set_len(SECTOR as u64).unwrap();
+    vfs.fail_nth(1, Fault::Io, Repeat::Once);
+    assert!(file.sync_data().is_err());
+    write(file.as_ref(), "c", 1);
+    file.sync_data().unwrap();
+    assert_eq!(letters_after(&vfs, Adversarial, "/f"), "ac");
 }
 
 #[test]
@@ -837,6 +906,10 @@ fn what_has_no_name_and_no_handle_is_forgotten() {
     vfs.remove_dir(Path::new("/d")).unwrap();
     vfs.sync_dir(Path::new("/")).unwrap();
     assert_eq!(vfs.state.lock().disk.files.len(), 1, "it is open");
+    assert_eq!(vfs.state.lock().disk.changes.len(), 0, "no crash shows the change of a lost directory");
+    let fork = vfs.fork();
+    fork.sync_dir(Path::new("/")).unwrap();
+    assert_eq!(fork.state.lock().disk.files.len(), 0, "in a copy nothing is open");
     drop(file);
     vfs.sync_dir(Path::new("/")).unwrap();
     assert_eq!(vfs.state.lock().disk.files.len(), 0);
