@@ -10,7 +10,10 @@ use crate::partition_log::LeaderEpochs;
 use crate::record_batch::{BatchBuilder, RecordBatch, RecordParts};
 
 pub use crate::record_batch::{read_varint, read_varlong, write_varlong};
-pub use crate::vfs::{DirEntry, EntryKind, MemoryVfs, OpenMode, OsVfs, Vfs, VfsFile, VfsLock};
+pub use crate::vfs::{
+    Call, CallCounts, CrashProfile, DirEntry, EntryKind, Fault, Image, ImageClass, Images, MemoryVfs,
+    OpenMode, Operation, OsVfs, Repeat, Vfs, VfsFile, VfsLock,
+};
 
 /// Opens a broker on a file system of the caller's.
 pub fn open_on(options: BrokerOptions, vfs: Arc<dyn Vfs>, path: &Path) -> Result<Broker> {

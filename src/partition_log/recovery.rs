@@ -9,16 +9,18 @@
 //! quarantine file, and cut.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::LogContext;
 use super::writer::LogEnd;
 use crate::ends_file::ProvenEnd;
 use crate::error::{Error, IoContext, Result};
-use crate::file_name::{SegmentFile, quarantine};
+use crate::file_name::{SegmentFile, quarantine, temporary};
 use crate::model::Offset;
 use crate::segment::{BatchScan, SealedSegment, segment_bases};
-use crate::vfs::{FileView, OpenMode, VfsFile, read_up_to_at, replace_file};
+use crate::vfs::{FileView, OpenMode, VfsFile, read_up_to_at, replace_file, write_all_at};
 
 /// At most so much of a cut is copied; a tail is rarely longer than what one group commit holds.
 const MOST_QUARANTINED: u64 = 64 * 1024 * 1024;
@@ -182,10 +184,9 @@ fn find_gap(context: &LogContext, bases: &[Offset], proven: &ProvenEnd) -> Resul
 fn scan_segment(context: &LogContext, from: LogEnd, proven: &ProvenEnd) -> Result<Scan> {
     let path = context.dir.file(SegmentFile::Log, from.segment);
     let file = context.dir.vfs().open(&path, OpenMode::Write).doing("open", &path)?;
-    // What a killed process has left in the page cache is valid, and not on the disk yet.
-    file.sync_data().doing("sync", &path)?;
     let file_len = file.size().doing("measure", &path)?;
-    let view = FileView::Read(file);
+    let known = if from.segment == proven.segment { proven.position } else { 0 };
+    let view = settled_view(context, &path, file, known, file_len)?;
 
     let mut batches = BatchScan::new(view.clone(), &path, from.segment, 0, file_len);
     let mut end = from;
@@ -209,7 +210,58 @@ fn scan_segment(context: &LogContext, from: LogEnd, proven: &ProvenEnd) -> Resul
     Ok(Scan { end, meets_proven, file_len, tail, reason })
 }
 
-fn tail_of(view: &FileView, from: u64, to: u64) -> std::io::Result<Tail> {
+/// A view of the file in which nothing is seen that is not on the disk.
+///
+/// What a killed process has left in the page cache is valid, and not on the disk yet: it is synced. What a sync
+/// has failed to write is still served from the page cache, and no later sync tells: it is read past the cache.
+/// Where the file system refuses that, a file with anything behind its known end is written anew.
+fn settled_view(
+    context: &LogContext,
+    path: &Path,
+    file: Arc<dyn VfsFile>,
+    known: u64,
+    file_len: u64,
+) -> Result<FileView> {
+    file.sync_data().doing("sync", path)?;
+    file.drop_cache().doing("drop the cache of", path)?;
+    match file.read_uncached_at(&mut [0], 0) {
+        Ok(_) => return Ok(FileView::Uncached(file)),
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
+        Err(error) => return Err(error).doing("read", path),
+    }
+    let view = FileView::Read(file);
+    if tail_of(&view, known, file_len).doing("read", path)? != Tail::Data {
+        return Ok(view);
+    }
+    rewrite(context, path, &view)
+}
+
+/// Copies a log to a new file, which takes its name once it is durable.
+fn rewrite(context: &LogContext, path: &Path, view: &FileView) -> Result<FileView> {
+    let vfs = context.dir.vfs();
+    let temporary = temporary_of(path);
+    let copy = vfs.open(&temporary, OpenMode::CreateEmpty).doing("create", &temporary)?;
+    let mut position = 0;
+    loop {
+        let bytes = view.read(position, CHUNK).doing("read", path)?;
+        if bytes.is_empty() {
+            break;
+        }
+        write_all_at(copy.as_ref(), &bytes, position).doing("write", &temporary)?;
+        position += bytes.len() as u64;
+    }
+    copy.sync_all().doing("sync", &temporary)?;
+    vfs.rename(&temporary, path).doing("rename", &temporary)?;
+    vfs.sync_dir(context.dir.path()).doing("sync", context.dir.path())?;
+    Ok(FileView::Read(copy))
+}
+
+fn temporary_of(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(temporary(&name))
+}
+
+fn tail_of(view: &FileView, from: u64, to: u64) -> io::Result<Tail> {
     if from >= to {
         return Ok(Tail::Nothing);
     }

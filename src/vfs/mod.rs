@@ -22,7 +22,9 @@ use bytes::Bytes;
 
 pub use lazy::LazyFile;
 #[cfg(any(test, feature = "test-util"))]
-pub use memory::MemoryVfs;
+pub use memory::{
+    Call, CallCounts, CrashProfile, Fault, Image, ImageClass, Images, MemoryVfs, Operation, Repeat,
+};
 pub use os::OsVfs;
 pub use view::FileView;
 #[cfg(test)]
@@ -90,6 +92,17 @@ pub trait VfsFile: Send + Sync + Debug {
     /// Maps the whole file for reading. The file MUST NOT change or shrink while the bytes live: a page that
     /// has gone, or that the disk cannot read, ends the process with SIGBUS.
     fn map(&self) -> io::Result<Bytes>;
+
+    /// Asks the operating system to forget what its memory holds of the whole file. An implementation MUST NOT
+    /// lose bytes that were written and not synced. A caller MUST NOT conclude anything from a success: pages
+    /// that are dirty, mapped or shared stay, and later reads may still be served from them.
+    fn drop_cache(&self) -> io::Result<()>;
+
+    /// [`read_at`](Self::read_at) past the memory of the operating system. What it returns MUST come from the
+    /// disk: bytes that were written and not synced are brought there first, and bytes that a failed sync lost
+    /// are not seen, even while `read_at` still serves them. Position and length need no alignment. MUST fail
+    /// with [`io::ErrorKind::Unsupported`] where the file system refuses, and never fall back to `read_at`.
+    fn read_uncached_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
 }
 
 /// A held lock; dropping it releases it.

@@ -2,17 +2,21 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use nix::fcntl::{FallocateFlags, FcntlArg, OFlag, fallocate, fcntl};
+use nix::fcntl::{FallocateFlags, FcntlArg, OFlag, PosixFadviseAdvice, fallocate, fcntl, posix_fadvise};
 use nix::libc;
 
 use crate::sync::{AtomicBool, Ordering};
 
 use super::{DirEntry, EntryKind, OpenMode, Vfs, VfsFile, VfsLock, map};
+
+/// What `O_DIRECT` wants of memory, positions and lengths: no block device in use asks for more.
+const DIRECT_ALIGNMENT: usize = 4096;
 
 /// The operating system's file system.
 #[derive(Clone, Copy, Debug, Default)]
@@ -178,6 +182,56 @@ impl VfsFile for OsFile {
 
     fn map(&self) -> io::Result<Bytes> {
         map::map(&self.0)
+    }
+
+    fn drop_cache(&self) -> io::Result<()> {
+        // A length of 0 means up to the end.
+        posix_fadvise(&self.0, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).map_err(io::Error::from)
+    }
+
+    fn read_uncached_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let there = self.size()?.saturating_sub(position);
+        let wanted = buffer.len().min(usize::try_from(there).unwrap_or(usize::MAX));
+        if wanted == 0 {
+            return Ok(0);
+        }
+        let alignment = DIRECT_ALIGNMENT as u64;
+        let from = position / alignment * alignment;
+        let before = usize::try_from(position - from).map_err(io::Error::other)?;
+        let mut memory = vec![0; (before + wanted).next_multiple_of(DIRECT_ALIGNMENT) + DIRECT_ALIGNMENT];
+        let window = aligned(&mut memory)?;
+        let read = open_direct(&self.0)?.read_at(window, from).map_err(unsupported_if_refused)?;
+        let read = read.saturating_sub(before).min(wanted);
+        if read == 0 {
+            // The file does not end here: the disk was slow to answer, or somebody cut the file just now.
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        buffer[..read].copy_from_slice(&window[before..before + read]);
+        Ok(read)
+    }
+}
+
+/// The part of `memory` that begins and ends aligned; `memory` is longer than it by the alignment.
+fn aligned(memory: &mut [u8]) -> io::Result<&mut [u8]> {
+    let from = memory.as_ptr().align_offset(DIRECT_ALIGNMENT);
+    let len = memory.len() - DIRECT_ALIGNMENT;
+    memory.get_mut(from..).and_then(|rest| rest.get_mut(..len)).ok_or(io::ErrorKind::OutOfMemory.into())
+}
+
+/// Opens the same file once more, to read past the page cache; the name may be somebody else's by now.
+fn open_direct(file: &File) -> io::Result<File> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(OFlag::O_DIRECT.bits()).open(path).map_err(unsupported_if_refused)
+}
+
+/// A file system without `O_DIRECT` calls it an invalid argument; without `/proc` there is no such name.
+fn unsupported_if_refused(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::InvalidInput | io::ErrorKind::NotFound => {
+            io::Error::new(io::ErrorKind::Unsupported, error)
+        }
+        _ => error,
     }
 }
 

@@ -47,6 +47,33 @@ fn files_are_written_and_read_at_positions() {
 }
 
 #[test]
+fn reads_past_the_cache_see_the_same_bytes_at_any_position() {
+    on_each("uncached", |vfs, dir| {
+        let path = dir.join("file");
+        let file = vfs.open(&path, OpenMode::CreateNew).unwrap();
+        let bytes: Vec<_> = (0..=250_u8).cycle().take(10_000).collect();
+        write_all_at(file.as_ref(), &bytes[..9_000], 0).unwrap();
+        file.sync_data().unwrap();
+        write_all_at(file.as_ref(), &bytes[9_000..], 9_000).unwrap();
+        file.drop_cache().unwrap();
+        assert_eq!(read_file(vfs.as_ref(), &path, 10_000).unwrap(), bytes, "dropping the cache lost bytes");
+        let again = vfs.open(&path, OpenMode::Read).unwrap();
+        for (position, len) in [(0, 1), (1, 1), (0, 4096), (4095, 2), (511, 8_000), (9_990, 100), (9_999, 1)]
+        {
+            let mut buffer = vec![0; len];
+            match again.read_uncached_at(&mut buffer, position as u64) {
+                Ok(read) => assert_eq!(buffer[..read], bytes[position..][..len.min(10_000 - position)]),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Unsupported),
+            }
+        }
+        for position in [10_000, 12_288, 20_000] {
+            assert_eq!(again.read_uncached_at(&mut [0; 10], position).unwrap(), 0, "the end");
+        }
+        assert_eq!(again.read_uncached_at(&mut [], 0).unwrap(), 0);
+    });
+}
+
+#[test]
 fn allocating_extends_with_zeros_and_never_shortens() {
     on_each("allocate", |vfs, dir| {
         let file = vfs.open(&dir.join("file"), OpenMode::CreateNew).unwrap();

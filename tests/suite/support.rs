@@ -295,4 +295,14 @@ impl VfsFile for ScriptedFile {
         self.script.call("map", &self.path)?;
         self.inner.map()
     }
+
+    fn drop_cache(&self) -> io::Result<()> {
+        self.script.call("drop_cache", &self.path)?;
+        self.inner.drop_cache()
+    }
+
+    fn read_uncached_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.script.call("read_uncached", &self.path)?;
+        self.inner.read_uncached_at(buffer, position)
+    }
 }
