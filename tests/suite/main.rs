@@ -5,6 +5,7 @@ mod decoders;
 mod durability;
 mod recovery;
 mod regressions;
+mod sim_crash;
 mod support;
 mod topics;
 mod whole_log;

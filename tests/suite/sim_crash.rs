@@ -1,0 +1,197 @@
+//! The whole library on a file system that crashes: after every call that changes something, whatever may be on
+//! the disk then is opened, and held against what was acknowledged.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla::internals::{CrashProfile, ImageClass, MemoryVfs, open_on};
+use ottla::{Broker, BrokerOptions, ErrorKind, Record, Topic, TopicConfig};
+
+use crate::support::{ROOT, values};
+
+/// What a service does in its lives, and what it was told.
+struct Workload<'a> {
+    vfs: &'a MemoryVfs,
+    broker: Broker,
+    told: &'a mut Told,
+}
+
+/// By topic: what was sent, in order, and how many of it were acknowledged.
+#[derive(Clone, Debug, Default)]
+struct Told {
+    topics: BTreeMap<&'static str, Sent>,
+    /// A deletion that was begun and not acknowledged: the topic may be there or not.
+    maybe_deleted: BTreeSet<&'static str>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Sent {
+    created: bool,
+    values: Vec<Vec<u8>>,
+    acknowledged: usize,
+}
+
+type Outcome = ottla::Result<()>;
+
+impl Workload<'_> {
+    fn topic(&mut self, name: &'static str) -> ottla::Result<Topic> {
+        self.told.topics.entry(name).or_default();
+        let topic = self.broker.ensure_topic(name, TopicConfig::new().segment_bytes(1024))?;
+        self.told.topics.entry(name).or_default().created = true;
+        Ok(topic)
+    }
+
+    /// Sends records of these sizes, and waits for the last one.
+    fn send(&mut self, name: &'static str, sizes: &[usize]) -> Outcome {
+        let topic = self.topic(name)?;
+        let mut last = None;
+        for size in sizes {
+            let sent = self.told.topics.entry(name).or_default();
+            let number = u8::try_from(sent.values.len()).unwrap();
+            let value = vec![number + 1; *size];
+            let delivery = topic.producer().send(Record::new(&value))?;
+            assert_eq!(delivery.offset(), sent.values.len() as u64);
+            sent.values.push(value);
+            last = Some(delivery);
+        }
+        if let Some(delivery) = last {
+            let offset = delivery.wait()?.offset();
+            self.told.topics.entry(name).or_default().acknowledged = usize::try_from(offset).unwrap() + 1;
+        }
+        Ok(())
+    }
+
+    fn delete(&mut self, name: &'static str) -> Outcome {
+        self.told.maybe_deleted.insert(name);
+        self.broker.delete_topic(name)?;
+        self.told.maybe_deleted.remove(name);
+        self.told.topics.remove(name);
+        Ok(())
+    }
+
+    fn reopen(&mut self) -> Outcome {
+        self.broker.close(Duration::from_secs(10))?;
+        self.broker = open(self.vfs)?;
+        Ok(())
+    }
+}
+
+fn open(vfs: &MemoryVfs) -> ottla::Result<Broker> {
+    open_on(BrokerOptions::default(), Arc::new(vfs.clone()), Path::new(ROOT))
+}
+
+type Script = fn(&mut Workload<'_>) -> Outcome;
+
+const WORKLOADS: [(&str, Script); 5] = [
+    ("appends", |service| {
+        service.send("a", &[10])?;
+        service.send("a", &[600, 20])?;
+        service.send("a", &[5])
+    }),
+    ("rolls", |service| {
+        service.send("a", &[700])?;
+        service.send("a", &[700, 700])?;
+        service.send("a", &[10])
+    }),
+    ("lives", |service| {
+        service.send("a", &[300])?;
+        service.reopen()?;
+        service.send("a", &[900])?;
+        service.reopen()
+    }),
+    ("topics", |service| {
+        service.send("a", &[10])?;
+        service.send("b", &[20])?;
+        service.delete("a")?;
+        service.send("b", &[30])
+    }),
+    ("nobody waits", |service| {
+        let topic = service.topic("a")?;
+        service.send("a", &[100])?;
+        for size in [200, 2000] {
+            let sent = service.told.topics.entry("a").or_default();
+            let value = vec![u8::try_from(sent.values.len()).unwrap() + 1; size.min(900)];
+            _ = topic.producer().send(Record::new(&value))?;
+            sent.values.push(value);
+        }
+        service.reopen()
+    }),
+];
+
+/// Runs the script until the file system stops it; returns what it was told.
+fn run(script: Script, vfs: &MemoryVfs) -> Told {
+    let mut told = Told::default();
+    if let Ok(broker) = open(vfs) {
+        let mut workload = Workload { vfs, broker, told: &mut told };
+        _ = script(&mut workload);
+        // The process is gone: nothing of it is closed in order.
+        std::mem::forget(workload.broker);
+    }
+    told
+}
+
+/// Everything acknowledged is there, what is there is a prefix of what was sent, and nothing else is.
+fn check(vfs: &MemoryVfs, told: &Told, what: &str) {
+    let broker = open(vfs).unwrap_or_else(|error| panic!("{what}: {error}"));
+    for (name, sent) in &told.topics {
+        let topic = match broker.topic(name) {
+            Ok(topic) => topic,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::UnknownTopicOrPartition);
+                assert!(!sent.created || told.maybe_deleted.contains(name), "{what}: topic {name} is lost");
+                continue;
+            }
+        };
+        let found = values(&topic.partition(0).unwrap()).unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert!(sent.values.starts_with(&found), "{what}: {name} holds what was never sent: {found:?}");
+        assert!(
+            found.len() >= sent.acknowledged,
+            "{what}: {name} has lost {} records",
+            sent.acknowledged - found.len()
+        );
+    }
+    let names: Vec<_> = broker.topics().unwrap().iter().map(|topic| topic.name().to_owned()).collect();
+    assert!(names.iter().all(|name| told.topics.contains_key(name.as_str())), "{what}: {names:?}");
+    for name in told.topics.keys() {
+        let topic = broker.ensure_topic(name, TopicConfig::new().segment_bytes(1024)).unwrap();
+        topic.producer().send(Record::new("goes on")).unwrap().wait().unwrap();
+    }
+    broker.close(Duration::from_secs(10)).unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert!(open(vfs).unwrap().recovery_report().is_clean(), "{what}");
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_and_nothing_is_made_up() {
+    let budget: usize = std::env::var("OTTLA_IMAGES").map_or(12, |budget| budget.parse().unwrap());
+    let profiles =
+        [CrashProfile::Strict, CrashProfile::Prefix, CrashProfile::Ordered, CrashProfile::Adversarial];
+    let (mut points, mut images, mut kills) = (0, 0, 0);
+    let mut classes: BTreeMap<ImageClass, usize> = BTreeMap::new();
+    for (name, script) in WORKLOADS {
+        for point in 0.. {
+            let vfs = MemoryVfs::new();
+            vfs.stop_after(point);
+            let told = run(script, &vfs);
+            points += 1;
+            check(&vfs.restart(), &told, &format!("{name}, killed at call {point}"));
+            kills += 1;
+            for profile in profiles {
+                for image in vfs.images(profile, budget, point) {
+                    let what = format!("{name}, call {point}, {profile:?}: {}", image.description);
+                    check(&image.vfs, &told, &what);
+                    images += 1;
+                    image.classes.iter().for_each(|class| *classes.entry(*class).or_default() += 1);
+                }
+            }
+            if vfs.counts().changing < point {
+                break;
+            }
+        }
+    }
+    println!("sim_crash: {points} crash points, {images} images, {kills} kills, lost 0; {classes:?}");
+    for class in [ImageClass::TornWrite, ImageClass::ZeroTail, ImageClass::LostEntry, ImageClass::Garbage] {
+        assert!(classes.contains_key(&class), "no image of {class:?}: {classes:?}");
+    }
+}
