@@ -15,6 +15,7 @@ mod shared;
 #[cfg(test)]
 mod tests;
 mod topic;
+mod topic_logs;
 mod topics;
 
 pub use handle::Broker;

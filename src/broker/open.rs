@@ -5,12 +5,13 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::Broker;
 use super::directory::{Verdict, judge, not_ours};
 use super::manifest::{Manifest, TopicEntry, TopicState};
 use super::options::BrokerOptions;
 use super::recovery_report::{PartitionRecovery, RecoveryReport};
 use super::shared::{Admin, Shared};
-use super::topic::TopicLogs;
+use super::topic_logs::TopicLogs;
 use super::{marker, partition_metadata, topics};
 use crate::ends_file::{EndsFile, Owner, ProvenEnd};
 use crate::error::{Error, ErrorKind, IoContext, Result};
@@ -20,10 +21,35 @@ use crate::partition_log::{
     Cut, LastStop, LeaderEpochs, LogContext, PartitionLog, Plan, apply, plan, settle,
 };
 use crate::sync::{AtomicBool, Mutex, RwLock};
-use crate::vfs::{Vfs, VfsLock, read_file};
+use crate::vfs::{OsVfs, Vfs, VfsLock, read_file};
+
+impl BrokerOptions {
+    /// Opens the data directory, creating it if there is nothing at `path`; see [`Broker::open`].
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Broker> {
+        let path = path.as_ref();
+        // The directory stays the same one when the process changes its working directory.
+        let absolute = std::path::absolute(path).doing("find", path)?;
+        self.open_on(Arc::new(OsVfs), &absolute)
+    }
+
+    /// Opens an empty broker in memory; see [`Broker::in_memory`].
+    #[cfg(feature = "test-util")]
+    pub fn in_memory(self) -> Result<Broker> {
+        self.open_on(Arc::new(crate::vfs::MemoryVfs::new()), Path::new("/data"))
+    }
+
+    /// Opens the data directory of a given file system.
+    pub(crate) fn open_on(self, vfs: Arc<dyn Vfs>, path: &Path) -> Result<Broker> {
+        if i32::try_from(self.batch_size).is_err() {
+            let what = format!("a batch size of {} bytes is not possible", self.batch_size);
+            return Err(Error::new(ErrorKind::InvalidConfig, what).advise("it takes 0 to 2147483647 bytes"));
+        }
+        open(vfs, path, self).map(Broker::new)
+    }
+}
 
 /// Opens the directory, or makes it.
-pub fn open(vfs: Arc<dyn Vfs>, root: &Path, options: BrokerOptions) -> Result<Arc<Shared>> {
+fn open(vfs: Arc<dyn Vfs>, root: &Path, options: BrokerOptions) -> Result<Arc<Shared>> {
     create_missing(vfs.as_ref(), root)?;
     judge_directory(vfs.as_ref(), root)?;
     let lock = take_lock(vfs.as_ref(), root)?;

@@ -1,13 +1,6 @@
 //! How a broker is opened.
 
-use std::path::Path;
-use std::sync::Arc;
-
-use super::Broker;
-use super::open;
 use crate::clock::Clock;
-use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::vfs::{OsVfs, Vfs};
 
 /// The settings of a [`Broker`]; nothing of them is stored.
 ///
@@ -55,28 +48,5 @@ impl BrokerOptions {
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
-    }
-
-    /// Opens the data directory, creating it if there is nothing at `path`; see [`Broker::open`].
-    pub fn open(self, path: impl AsRef<Path>) -> Result<Broker> {
-        let path = path.as_ref();
-        // The directory stays the same one when the process changes its working directory.
-        let absolute = std::path::absolute(path).doing("find", path)?;
-        self.open_on(Arc::new(OsVfs), &absolute)
-    }
-
-    /// Opens an empty broker in memory; see [`Broker::in_memory`].
-    #[cfg(feature = "test-util")]
-    pub fn in_memory(self) -> Result<Broker> {
-        self.open_on(Arc::new(crate::vfs::MemoryVfs::new()), Path::new("/data"))
-    }
-
-    /// Opens the data directory of a given file system.
-    pub(crate) fn open_on(self, vfs: Arc<dyn Vfs>, path: &Path) -> Result<Broker> {
-        if i32::try_from(self.batch_size).is_err() {
-            let what = format!("a batch size of {} bytes is not possible", self.batch_size);
-            return Err(Error::new(ErrorKind::InvalidConfig, what).advise("it takes 0 to 2147483647 bytes"));
-        }
-        open::open(vfs, path, self).map(Broker::new)
     }
 }

@@ -9,7 +9,7 @@ use super::manifest::Manifest;
 use super::marker;
 use super::options::BrokerOptions;
 use super::recovery_report::RecoveryReport;
-use super::topic::TopicLogs;
+use super::topic_logs::TopicLogs;
 use crate::ends_file::EndsFile;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::model::TopicName;

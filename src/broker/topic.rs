@@ -1,37 +1,16 @@
-//! A topic: the handle that users hold, and what stands behind it.
+//! A topic: the handle that users hold.
 
 use std::fmt;
 use std::sync::Arc;
 
 use super::partition::Partition;
 use super::shared::Shared;
+use super::topic_logs::TopicLogs;
 use crate::config::TopicConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{PartitionId, TopicId, TopicName};
+use crate::model::{PartitionId, TopicId};
 use crate::partition_log::PartitionLog;
 use crate::partitioner::StickyPartitioner;
-
-/// The partitions of a topic, with what is known of it.
-#[derive(Debug)]
-pub struct TopicLogs {
-    name: TopicName,
-    id: TopicId,
-    config: TopicConfig,
-    /// Partition 0, 1, 2, …
-    pub logs: Vec<Arc<PartitionLog>>,
-    sticky: StickyPartitioner,
-}
-
-impl TopicLogs {
-    pub fn new(name: TopicName, id: TopicId, config: TopicConfig, logs: Vec<Arc<PartitionLog>>) -> Self {
-        let sticky = StickyPartitioner::new(config.partitions);
-        Self { name, id, config, logs, sticky }
-    }
-
-    pub fn config(&self) -> &TopicConfig {
-        &self.config
-    }
-}
 
 /// A topic of an open [`Broker`](crate::Broker); clones are cheap, and keep the broker open.
 ///
@@ -71,7 +50,7 @@ impl Topic {
     /// The configuration, as it is stored with the topic.
     #[must_use]
     pub fn config(&self) -> &TopicConfig {
-        self.logs.config()
+        &self.logs.config
     }
 
     /// How many partitions the topic has; they are numbered from 0.

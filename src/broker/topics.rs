@@ -7,7 +7,7 @@ use super::manifest::{Manifest, TopicEntry, TopicState};
 use super::options::BrokerOptions;
 use super::partition_metadata;
 use super::shared::{Admin, Shared, is_directory};
-use super::topic::TopicLogs;
+use super::topic_logs::TopicLogs;
 use crate::config::TopicConfig;
 use crate::ends_file::{EndsSlot, Owner, ProvenEnd};
 use crate::error::{Error, ErrorKind, IoContext, Result};

@@ -66,6 +66,16 @@ impl Killed {
         (name, end + 1)
     }
 
+    /// Puts `tail` in the place of everything behind the proven end.
+    fn with_tail(self, tail: &[u8]) -> Self {
+        let (log, end) = self.last_log();
+        let mut bytes = self.read(&log);
+        bytes.truncate(end);
+        bytes.extend(tail);
+        self.write(&log, &bytes);
+        self
+    }
+
     /// Opens, finds the fifteen records and whatever `behind` says, appends in a new epoch, and closes in order.
     fn assert_recovers(&self, behind: &[Vec<u8>]) {
         let broker = self.open().unwrap();
@@ -96,13 +106,8 @@ fn a_killed_process_loses_nothing_that_was_acknowledged() {
 
 #[test]
 fn an_unacknowledged_batch_that_is_whole_is_kept() {
-    let killed = Killed::new();
-    let (log, end) = killed.last_log();
-    let mut bytes = killed.read(&log);
     let batch = ottla::internals::encode_batch(15, &[(15, 1, Record::new("whole"))]);
-    bytes.truncate(end);
-    bytes.extend(&batch);
-    killed.write(&log, &bytes);
+    let killed = Killed::new().with_tail(&batch);
     killed.assert_recovers(&[b"whole".to_vec()]);
 }
 
@@ -119,11 +124,7 @@ fn every_torn_tail_is_cut_and_kept_in_a_quarantine_file() {
     flipped[40] ^= 1;
     tails.push(flipped);
     for tail in tails {
-        let killed = Killed::new();
-        let mut bytes = killed.read(&log);
-        bytes.truncate(end);
-        bytes.extend(&tail);
-        killed.write(&log, &bytes);
+        let killed = Killed::new().with_tail(&tail);
         let zeros = tail.iter().all(|byte| *byte == 0);
 
         let broker = killed.open().unwrap();
@@ -144,12 +145,7 @@ fn every_torn_tail_is_cut_and_kept_in_a_quarantine_file() {
 
 #[test]
 fn segments_behind_a_torn_one_are_moved_whole() {
-    let killed = Killed::new();
-    let (log, end) = killed.last_log();
-    let mut bytes = killed.read(&log);
-    bytes.truncate(end);
-    bytes.extend(b"torn");
-    killed.write(&log, &bytes);
+    let killed = Killed::new().with_tail(b"torn");
     let later = ottla::internals::encode_batch(16, &[(16, 1, Record::new("later"))]);
     killed.write("t-0/00000000000000000016.log", &later);
     killed.write("t-0/00000000000000000016.index", &[]);
@@ -249,12 +245,8 @@ fn the_slots_in_every_state() {
 
 #[test]
 fn recovering_twice_is_recovering_once() {
-    let killed = Killed::new();
-    let (log, end) = killed.last_log();
-    let mut bytes = killed.read(&log);
-    bytes.truncate(end);
-    bytes.extend(b"torn");
-    killed.write(&log, &bytes);
+    let killed = Killed::new().with_tail(b"torn");
+    let (log, _) = killed.last_log();
     std::mem::forget(killed.open().unwrap());
     let once = Killed { vfs: killed.vfs.restart() };
     let logs = once.read(&log);
