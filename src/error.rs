@@ -64,6 +64,8 @@ pub enum ErrorKind {
     UnsupportedForMessageFormat,
     /// A file of a newer version of this crate (`UNSUPPORTED_VERSION`).
     UnsupportedVersion,
+    /// The record was not written, and the log is as it was: the disk is full, say. It can be sent again.
+    NotWritten,
     /// The file system failed (`KAFKA_STORAGE_ERROR`).
     StorageError,
     /// A write or a sync failed: the record may or may not be in the log after the next open.
@@ -100,10 +102,10 @@ impl Error {
         self.0.kind
     }
 
-    /// True if nothing was written and the same call can succeed later without anybody changing it.
+    /// True if nothing was written, and the same call can succeed later.
     #[must_use]
     pub fn is_retriable(&self) -> bool {
-        self.kind() == ErrorKind::DirectoryInUse
+        matches!(self.kind(), ErrorKind::DirectoryInUse | ErrorKind::NotWritten)
     }
 
     /// True if the record may or may not be in the log: reopen, and look before writing it again.

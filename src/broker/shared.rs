@@ -76,10 +76,13 @@ impl Shared {
         let failed = admin.failed.take();
         let outcome = self.close_partitions(deadline);
         let outcome = failed.map_or(outcome, Err);
-        // The marker vouches for every partition and for the evidence, so one failure leaves it out.
-        let outcome = outcome
-            .and_then(|()| self.ends.sync())
-            .and_then(|()| marker::write(self.vfs.as_ref(), &self.root));
+        // Records that were not written leave the log as it was. For the rest, the marker vouches for every
+        // partition and for the evidence, so one failure leaves it out.
+        let in_order = match &outcome {
+            Err(error) if error.kind() != ErrorKind::NotWritten => Err(error.clone()),
+            _ => self.ends.sync().and_then(|()| marker::write(self.vfs.as_ref(), &self.root)),
+        };
+        let outcome = in_order.and(outcome);
         admin.failed = outcome.clone().err();
         admin.lock = None;
         outcome
@@ -106,9 +109,17 @@ impl Shared {
                 log.abandon();
                 Err(log.place(Error::new(ErrorKind::TimedOut, "the partition was not closed in time")))
             };
-            outcome = outcome.and(closed);
+            outcome = worse(outcome, closed);
         }
         outcome
+    }
+}
+
+/// The first error, but one that leaves the log as it was only where there is no other.
+fn worse(one: Result<()>, other: Result<()>) -> Result<()> {
+    match (one, other) {
+        (Err(one), Err(other)) if one.kind() == ErrorKind::NotWritten => Err(other),
+        (one, other) => one.and(other),
     }
 }
 

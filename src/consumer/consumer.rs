@@ -87,7 +87,7 @@ impl Consumer {
             if !records.is_empty() || clock.monotonic() >= deadline {
                 return Ok(records);
             }
-            if !self.make_durable()? {
+            if !self.make_visible() {
                 clock.wait(&self.signal, seen, deadline);
             }
         }
@@ -156,15 +156,11 @@ impl Consumer {
     }
 
     /// Has records written and synced that were sent and are not visible yet; true if there were any.
-    fn make_durable(&self) -> Result<bool> {
-        let mut any = false;
-        for Assigned { log, .. } in &self.assigned {
-            if log.log_end_offset() > log.high_watermark() && log.takes_records() {
-                log.flush()?;
-                any = true;
-            }
-        }
-        Ok(any)
+    fn make_visible(&self) -> bool {
+        let pending = |log: &PartitionLog| log.log_end_offset() > log.high_watermark() && log.takes_records();
+        let behind: Vec<_> = self.assigned.iter().filter(|assigned| pending(&assigned.log)).collect();
+        behind.iter().for_each(|assigned| assigned.log.make_visible());
+        !behind.is_empty()
     }
 
     fn find(&self, partition: &Partition) -> Option<usize> {

@@ -64,6 +64,13 @@ impl Accumulator {
         open.builder.push(buffer, offset, timestamp, parts);
     }
 
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.open = None;
+        self.filled.buffer.clear();
+        self.filled.batches.clear();
+    }
+
     /// Closes the open batch and gives out all there is, in exchange for an emptied buffer.
     pub fn take(&mut self, mut emptied: Filled) -> Filled {
         self.close();

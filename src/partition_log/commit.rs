@@ -1,9 +1,9 @@
 //! How records become durable: whoever waits leads, for all who wait at that moment.
 
-use super::PartitionLog;
 use super::accumulator::Filled;
+use super::log::{Assigned, PartitionLog};
 use super::stop::Stop;
-use super::writer::{LogEnd, Writer};
+use super::writer::{LogEnd, WriteError, Writer};
 use crate::ends_file::ProvenEnd;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Offset;
@@ -29,12 +29,47 @@ struct State {
     /// Whether somebody writes and syncs at this moment.
     leading: bool,
     stop: Option<Stop>,
+    fallbacks: Fallbacks,
+}
+
+/// Where the end has fallen back, because a write failed and what it had left was cut.
+#[derive(Debug, Default)]
+struct Fallbacks {
+    /// Of records that were assigned in this round or an earlier one, those from this offset on were not
+    /// written. Both rise: what a later fallback covers of an earlier one is dropped.
+    entries: Vec<(u64, Offset, Error)>,
+    /// A failure that a flush has still to report, since perhaps nobody waits for the records.
+    unreported: Option<Error>,
+}
+
+impl Fallbacks {
+    fn add(&mut self, round: u64, from: Offset, error: &Error) {
+        self.entries.retain(|(_, earlier, _)| *earlier < from);
+        self.entries.push((round, from, error.clone()));
+        self.unreported = Some(error.clone());
+    }
+
+    /// Why a record was not written, if it was not.
+    fn find(&self, round: u64, offset: Offset) -> Option<&Error> {
+        let mut later = self.entries.iter().filter(|(until, _, _)| *until >= round);
+        later.find(|(_, from, _)| *from <= offset).map(|(_, _, error)| error)
+    }
 }
 
 #[derive(Debug)]
 struct Leader {
     writer: Writer,
     spare: Filled,
+}
+
+/// What a leader has achieved.
+enum Led {
+    /// What had gathered is written.
+    Written,
+    /// Everything up to here is durable.
+    Durable(LogEnd),
+    /// The end fell back to `from`.
+    FellBack { round: u64, from: Offset, error: Error },
 }
 
 /// Whether a leader syncs what it has written.
@@ -47,7 +82,12 @@ enum Durability {
 impl Commit {
     pub fn new(end: LogEnd, writer: Writer) -> Self {
         Self {
-            state: Mutex::new(State { high_watermark: end, leading: false, stop: None }),
+            state: Mutex::new(State {
+                high_watermark: end,
+                leading: false,
+                stop: None,
+                fallbacks: Fallbacks::default(),
+            }),
             changed: Condvar::default(),
             leader: Mutex::new(Leader { writer, spare: Filled::default() }),
         }
@@ -64,10 +104,14 @@ impl Commit {
 }
 
 impl PartitionLog {
-    /// Returns once the record at `offset`, which was assigned, is on stable storage.
-    pub fn wait_durable(&self, offset: Offset) -> Result<()> {
+    /// Returns once the record is on stable storage.
+    pub fn wait(&self, record: Assigned) -> Result<()> {
+        let Assigned { offset, round, .. } = record;
         let mut state = self.commit.state.lock();
         loop {
+            if let Some(error) = state.fallbacks.find(round, offset) {
+                return Err(self.place(error.clone()).at_offset(offset));
+            }
             if offset < state.high_watermark.offset {
                 return Ok(());
             }
@@ -82,12 +126,32 @@ impl PartitionLog {
         }
     }
 
-    /// Returns once every record taken before is on stable storage.
+    /// Returns once every record taken before is on stable storage. A record that could not be written is an
+    /// error of the next flush, whether somebody waits for it or not.
     pub fn flush(&self) -> Result<()> {
-        match self.log_end_offset().checked_sub(1) {
-            Some(last) if last >= self.high_watermark() => self.wait_durable(last),
-            _ => Ok(()),
+        let waited = self.last_assigned().map_or(Ok(()), |last| self.wait(last));
+        match self.commit.state.lock().fallbacks.unreported.take() {
+            Some(error) => Err(self.place(error)),
+            None => waited,
         }
+    }
+
+    /// Leads for a reader who waits at the end, if there is anything to lead for.
+    pub fn make_visible(&self) {
+        if let Some(last) = self.last_assigned() {
+            // What goes wrong concerns those who have sent it.
+            _ = self.wait(last);
+        }
+    }
+
+    /// The last record that was taken, if it is not durable yet.
+    fn last_assigned(&self) -> Option<Assigned> {
+        let (end, round) = {
+            let appends = self.appends.lock();
+            (appends.assigned, appends.round)
+        };
+        let offset = end.checked_sub(1).filter(|last| *last >= self.high_watermark())?;
+        Some(Assigned { offset, round, timestamp: 0 })
     }
 
     /// Writes what has gathered, without syncing, or waits for the leader at work if too much has. A failure
@@ -104,7 +168,8 @@ impl PartitionLog {
 
     /// Takes no more records, writes and syncs what was taken, and gives the files their final form.
     ///
-    /// After a failed write or sync that is what it returns, and the files stay as they are.
+    /// After a failed sync that is what it returns, and the files stay as they are. If records could not be
+    /// written, and the log is as it was, it is closed in order, and says [`ErrorKind::NotWritten`].
     pub fn close(&self) -> Result<()> {
         self.refuse_appends();
         let flushed = self.flush();
@@ -113,7 +178,7 @@ impl PartitionLog {
             Stop::Abandoned | Stop::Deleted => Ok(()),
             failed @ Stop::Failed(_) => Err(failed.error()),
         };
-        flushed.and(closed.map_err(|error| self.place(error)))
+        closed.map_err(|error| self.place(error)).and(flushed)
     }
 
     /// Closes without writing what was taken, as a crash would.
@@ -163,11 +228,12 @@ impl PartitionLog {
         });
         state.leading = false;
         match outcome {
-            Ok(Some(end)) => {
+            Ok(Led::Durable(end)) => {
                 debug_assert!(end.offset >= state.high_watermark.offset, "the high watermark never falls");
                 state.high_watermark = end;
             }
-            Ok(None) => {}
+            Ok(Led::Written) => {}
+            Ok(Led::FellBack { round, from, error }) => state.fallbacks.add(round, from, &error),
             Err(error) => {
                 let stop = Stop::Failed(error);
                 state.stop.get_or_insert_with(|| stop.clone());
@@ -178,21 +244,41 @@ impl PartitionLog {
         self.listeners.raise();
     }
 
-    /// Returns the end that is durable now, if it was synced.
-    fn write_gathered(&self, durability: Durability) -> Result<Option<LogEnd>> {
+    fn write_gathered(&self, durability: Durability) -> Result<Led> {
         let mut leader = self.commit.leader.lock();
         let Leader { writer, spare } = &mut *leader;
         *spare = self.appends.lock().accumulator.take(std::mem::take(spare));
-        writer.write(spare, self.context.clock.now())?;
+        match writer.write(spare, self.context.clock.now()) {
+            Ok(()) => {}
+            Err(WriteError::NotWritten(error)) => return Ok(self.fall_back(writer, error)),
+            Err(WriteError::Indeterminate(error)) => return Err(error),
+        }
         if durability == Durability::Written {
-            return Ok(None);
+            return Ok(Led::Written);
         }
         writer.sync()?;
-        let end = writer.end();
-        if let Some(end) = end {
-            self.publish_proven(end);
+        match writer.end() {
+            None => Ok(Led::Written),
+            Some(end) => {
+                self.publish_proven(end);
+                Ok(Led::Durable(end))
+            }
         }
-        Ok(end)
+    }
+
+    /// Takes back the offsets behind what is written: of the batches that failed, and of all that has gathered
+    /// since, which would leave a gap.
+    fn fall_back(&self, writer: &Writer, error: Error) -> Led {
+        let mut appends = self.appends.lock();
+        let from = writer.end().map_or(appends.assigned, |end| end.offset);
+        let round = appends.round;
+        appends.round += 1;
+        appends.assigned = from;
+        appends.accumulator.clear();
+        let error = error
+            .with_kind(ErrorKind::NotWritten)
+            .advise("the log is as it was; send the record again once the disk takes it");
+        Led::FellBack { round, from, error }
     }
 
     /// Writes down what a sync has made durable, or recovery has found to be.

@@ -71,7 +71,9 @@ pub struct PartitionLog {
 #[derive(Debug)]
 pub(super) struct Appends {
     /// The next offset to be given out.
-    assigned: Offset,
+    pub assigned: Offset,
+    /// How often it has fallen back.
+    pub round: u64,
     pub accumulator: Accumulator,
     pub stop: Option<Stop>,
 }
@@ -81,6 +83,8 @@ pub(super) struct Appends {
 pub struct Assigned {
     pub offset: Offset,
     pub timestamp: Timestamp,
+    /// How often the end had fallen back before: an offset that was not written is given out again.
+    pub round: u64,
 }
 
 impl PartitionLog {
@@ -145,7 +149,7 @@ impl PartitionLog {
         Self {
             log_start: proven.log_start,
             generation: proven.generation,
-            appends: Mutex::new(Appends { assigned: end.offset, accumulator, stop: None }),
+            appends: Mutex::new(Appends { assigned: end.offset, round: 0, accumulator, stop: None }),
             commit: Commit::new(end, writer),
             segments,
             listeners: Listeners::default(),
@@ -190,7 +194,7 @@ impl PartitionLog {
         self.listeners.add(signal);
     }
 
-    /// Gives the record its offset. It is durable once [`wait_durable`](Self::wait_durable) says so.
+    /// Gives the record its offset. It is durable once [`wait`](Self::wait) says so.
     pub fn append(&self, record: &Record<'_>) -> Result<Assigned> {
         let parts = RecordParts { key: record.key, value: record.value, headers: &record.headers };
         let encoded_len = parts.encoded_len();
@@ -208,7 +212,7 @@ impl PartitionLog {
             let timestamp = self.timestamp_of(record);
             appends.accumulator.push(offset, timestamp, &parts, encoded_len);
             appends.assigned += 1;
-            (Assigned { offset, timestamp }, appends.accumulator.len())
+            (Assigned { offset, timestamp, round: appends.round }, appends.accumulator.len())
         };
         if buffered >= WRITE_BEHIND {
             self.write_behind();

@@ -8,9 +8,10 @@ use super::accumulator::Filled;
 use super::stop::Stop;
 use crate::config::TopicConfig;
 use crate::ends_file::ProvenEnd;
-use crate::error::{IoContext, Result};
+use crate::error::{Error, IoContext, Result};
+use crate::file_name::SegmentFile;
 use crate::model::{LeaderEpoch, Offset, Timestamp};
-use crate::segment::{ActiveSegment, Segment, SegmentDir};
+use crate::segment::{ActiveSegment, Segment, SegmentDir, StoredIndexes};
 use crate::sync::RwLock;
 
 /// The end of a partition's files.
@@ -39,6 +40,15 @@ impl fmt::Display for LogEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "offset {}, byte {} of segment {}", self.offset, self.position, self.segment)
     }
+}
+
+/// What a failed write has left.
+#[derive(Debug)]
+pub enum WriteError {
+    /// The log is as it was before the batch that failed, durably.
+    NotWritten(Error),
+    /// Nobody knows.
+    Indeterminate(Error),
 }
 
 /// The leader epochs of a partition, and whether the next append begins one.
@@ -111,10 +121,12 @@ impl Writer {
         self.active.as_ref().map(LogEnd::of)
     }
 
-    /// Writes the batches, rolling where it is due. What it leaves in a sealed segment is durable.
-    pub fn write(&mut self, filled: &mut Filled, now: Timestamp) -> Result<()> {
+    /// Writes the batches, rolling where it is due. What it leaves in a sealed segment is durable; after an error
+    /// what comes before [`end`](Self::end) is written.
+    pub fn write(&mut self, filled: &mut Filled, now: Timestamp) -> Result<(), WriteError> {
         let Some(first) = filled.batches.first() else { return Ok(()) };
-        let epoch = self.epochs.epoch_at(first.header.base_offset, &self.dir)?;
+        let epoch =
+            self.epochs.epoch_at(first.header.base_offset, &self.dir).map_err(WriteError::NotWritten)?;
         for batch in &mut filled.batches {
             batch.header.leader_epoch = epoch.cast_signed();
             batch.seal(&mut filled.buffer);
@@ -122,14 +134,18 @@ impl Writer {
 
         let mut batches = filled.batches.as_slice();
         while let [first, ..] = batches {
-            let active = self.active.as_mut().ok_or_else(|| Stop::Closed.error())?;
+            let active = self.active.as_mut().ok_or_else(ended)?;
             let fitting = active.fitting(batches, &self.config, now);
             let (now_fitting, later) = batches.split_at(fitting);
             match now_fitting {
                 [] => self.roll(first.header.base_offset, now)?,
                 [.., last] => {
                     let bytes = &filled.buffer[first.bytes.start..last.bytes.end];
-                    active.append(bytes, now_fitting, &self.config)?;
+                    let appended = active.append(bytes, now_fitting, &self.config);
+                    appended.map_err(|error| match active.cut_back() {
+                        Ok(()) => WriteError::NotWritten(error),
+                        Err(_) => WriteError::Indeterminate(error),
+                    })?;
                 }
             }
             batches = later;
@@ -155,17 +171,58 @@ impl Writer {
     }
 
     /// Seals the active segment, which syncs it, and only then gives the next one its name.
-    fn roll(&mut self, base: Offset, now: Timestamp) -> Result<()> {
-        let active = self.active.take().ok_or_else(|| Stop::Closed.error())?;
-        let sealed = active.seal(&self.config)?;
-        let next = ActiveSegment::create(&self.dir, base, &self.config, now)?;
-        self.dir.vfs().sync_dir(self.dir.path()).doing("sync", self.dir.path())?;
+    fn roll(&mut self, base: Offset, now: Timestamp) -> Result<(), WriteError> {
+        let active = self.active.take().ok_or_else(ended)?;
+        let old = active.base_offset();
+        let sealed = active.seal(&self.config).map_err(WriteError::Indeterminate)?;
+        match self.create_next(base, now) {
+            Ok(next) => {
+                self.replace_last([
+                    Segment::Sealed(Arc::new(sealed)),
+                    Segment::Active(Arc::clone(next.reader())),
+                ]);
+                self.active = Some(next);
+                Ok(())
+            }
+            Err(error) => {
+                self.take_back(old, base, now).map_err(WriteError::Indeterminate)?;
+                Err(WriteError::NotWritten(error))
+            }
+        }
+    }
 
-        let mut segments = self.segments.write();
-        segments.pop();
-        segments.push(Segment::Sealed(Arc::new(sealed)));
-        segments.push(Segment::Active(Arc::clone(next.reader())));
-        self.active = Some(next);
+    fn create_next(&self, base: Offset, now: Timestamp) -> Result<ActiveSegment> {
+        let next = ActiveSegment::create(&self.dir, base, &self.config, now)?;
+        self.sync_dir()?;
+        Ok(next)
+    }
+
+    /// Removes what there is of a segment that could not be created, and takes the one before it up again.
+    fn take_back(&mut self, old: Offset, base: Offset, now: Timestamp) -> Result<()> {
+        for file in SegmentFile::ALL {
+            let path = self.dir.file(file, base);
+            if self.dir.vfs().kind(&path).doing("look at", &path)?.is_some() {
+                self.dir.vfs().remove_file(&path).doing("remove", &path)?;
+            }
+        }
+        self.sync_dir()?;
+        let again = ActiveSegment::open(&self.dir, old, &self.config, now, StoredIndexes::Trusted)?;
+        self.replace_last([Segment::Active(Arc::clone(again.reader()))]);
+        self.active = Some(again);
         Ok(())
     }
+
+    fn sync_dir(&self) -> Result<()> {
+        self.dir.vfs().sync_dir(self.dir.path()).doing("sync", self.dir.path())
+    }
+
+    fn replace_last(&self, by: impl IntoIterator<Item = Segment>) {
+        let mut segments = self.segments.write();
+        segments.pop();
+        segments.extend(by);
+    }
+}
+
+fn ended() -> WriteError {
+    WriteError::Indeterminate(Stop::Closed.error())
 }

@@ -27,12 +27,13 @@ impl Delivery {
     /// nobody else is at it.
     ///
     /// # Errors
-    /// [`Indeterminate`](crate::ErrorKind::Indeterminate) if the write or the sync failed: the record may or may
-    /// not be there after the next opening. [`Closed`](crate::ErrorKind::Closed) or
+    /// [`NotWritten`](crate::ErrorKind::NotWritten) if the disk did not take it: the log is as it was, and the
+    /// record can be sent again. [`Indeterminate`](crate::ErrorKind::Indeterminate) if the sync failed: the record
+    /// may or may not be there after the next opening. [`Closed`](crate::ErrorKind::Closed) or
     /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition) if the broker was closed without
     /// it, or the topic deleted.
     pub fn wait(self) -> Result<RecordMetadata> {
-        self.log.wait_durable(self.assigned.offset)?;
+        self.log.wait(self.assigned)?;
         Ok(RecordMetadata {
             topic: Arc::clone(self.log.topic()),
             partition: self.log.partition(),

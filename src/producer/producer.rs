@@ -62,7 +62,7 @@ impl Producer {
     /// Returns once everything that was sent to any topic before, by anybody, is on stable storage.
     ///
     /// # Errors
-    /// The first failure, of this call or of a write that nobody waited for.
+    /// The first failure, of this call or since the last flush: nobody may have waited for the record.
     pub fn flush(&self) -> Result<()> {
         // Every topic, whatever becomes of one of them.
         self.broker.topics()?.iter().map(flush).fold(Ok(()), Result::and)
@@ -81,7 +81,7 @@ impl TopicProducer {
     /// Returns once everything that was sent to the topic before, by anybody, is on stable storage.
     ///
     /// # Errors
-    /// The first failure, of this call or of a write that nobody waited for.
+    /// The first failure, of this call or since the last flush: nobody may have waited for the record.
     pub fn flush(&self) -> Result<()> {
         flush(&self.topic)
     }

@@ -162,7 +162,7 @@ impl ActiveSegment {
 
     /// Appends batches that stand one behind the other, and alone, in `bytes`, with one write.
     ///
-    /// After an error the file may hold any part of them, and the segment takes no more.
+    /// After an error the file may hold any part of them, and has to be [cut back](Self::cut_back).
     pub fn append(&mut self, bytes: &[u8], batches: &[PendingBatch], config: &TopicConfig) -> Result<()> {
         let end = self.size.saturating_add(bytes.len() as u64);
         let path = self.reader.log.path();
@@ -186,6 +186,16 @@ impl ActiveSegment {
         }
         debug_assert_eq!(self.size, end, "the batches cover the bytes");
         self.reader.indexes.lock().relieve();
+        Ok(())
+    }
+
+    /// Takes what a failed append has left off the file again, durably: a cut that was not synced can come back.
+    pub fn cut_back(&mut self) -> Result<()> {
+        if let Some(log) = self.reader.log.if_open() {
+            log.set_len(self.size).doing("cut", self.reader.log.path())?;
+            log.sync_all().doing("sync", self.reader.log.path())?;
+            self.allocated = self.size;
+        }
         Ok(())
     }
 

@@ -145,51 +145,126 @@ fn the_marker_goes_before_the_first_write_of_a_life_and_comes_as_its_last() {
     assert_eq!(calls[first + 1], "sync_dir data", "{calls:#?}");
 }
 
-/// Each of these fails while records are written or synced. What was durable stays readable, the rest is
+/// Each of these fails while records are made durable. What was durable stays readable, the rest is
 /// indeterminate, nothing more is taken, and the directory does not count as closed in order.
 #[test]
-fn a_failed_write_or_sync_stops_the_partition_and_says_indeterminate() {
+fn a_failed_sync_stops_the_partition_and_says_indeterminate() {
     // A record of 950 bytes makes the segment roll, a small one does not.
+    let write = format!("write {LOG}");
     for (failing, size) in [
-        (format!("write {LOG}"), 10),
-        (format!("sync {LOG}"), 10),
-        (format!("sync {LOG}"), 950),
-        (format!("set_len {LOG}"), 950),
-        ("write 00000000000000000000.timeindex".to_owned(), 950),
-        ("sync 00000000000000000000.timeindex".to_owned(), 950),
-        ("create 00000000000000000001.log".to_owned(), 950),
-        ("sync_dir orders-0".to_owned(), 950),
+        (vec![format!("sync {LOG}")], 10),
+        (vec![format!("sync {LOG}")], 950),
+        (vec![format!("set_len {LOG}")], 950),
+        (vec!["write 00000000000000000000.timeindex".to_owned()], 950),
+        (vec!["sync 00000000000000000000.timeindex".to_owned()], 950),
+        // A write that fails, and a cut, or the sync of a cut, that fails as well.
+        (vec![write.clone(), format!("set_len {LOG}")], 10),
+        (vec![write, format!("sync {LOG}")], 10),
+        (vec!["create 00000000000000000001.log".to_owned(), "sync_dir orders-0".to_owned()], 950),
     ] {
         let vfs = ScriptedVfs::new();
         let broker = vfs.open_broker().unwrap();
         let topic = broker.create_topic("orders", TopicConfig::new().segment_bytes(1024)).unwrap();
         let healthy = broker.create_topic("healthy", TopicConfig::new()).unwrap();
         send_all(&topic, ["durable"]).unwrap();
-        vfs.fail(&failing, 0, Other);
+        failing.iter().for_each(|failing| vfs.fail(failing, 0, Other));
 
         let producer = topic.producer();
         let doubtful = producer.send(Record::new(&vec![0; size])).unwrap();
         let also = producer.send(Record::new("in the same group")).unwrap();
         for delivery in [doubtful, also.clone(), also] {
             let error = delivery.wait().unwrap_err();
-            assert!(error.is_indeterminate(), "{failing}: {error}");
+            assert!(error.is_indeterminate(), "{failing:?}: {error}");
             assert_eq!((error.topic(), error.partition()), (Some("orders"), Some(0)));
         }
         vfs.fail_no_more();
         let refused = producer.send(Record::new("refused")).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::StorageError, "certainly not written");
         assert!(producer.flush().unwrap_err().is_indeterminate(), "never synced again and believed");
-        assert_eq!(values(&topic.partition(0).unwrap()).unwrap(), [b"durable"], "{failing}");
+        assert_eq!(values(&topic.partition(0).unwrap()).unwrap(), [b"durable"], "{failing:?}");
         send_all(&healthy, ["not concerned"]).unwrap();
 
         assert!(broker.close(TIMEOUT).unwrap_err().is_indeterminate());
         let again = vfs.open_broker().unwrap();
-        assert!(!again.recovery_report().is_clean(), "{failing}");
+        assert!(!again.recovery_report().is_clean(), "{failing:?}");
         let found = values(&again.topic("orders").unwrap().partition(0).unwrap()).unwrap();
         let sent = [b"durable".to_vec(), vec![0; size], b"in the same group".to_vec()];
-        assert!(!found.is_empty() && sent.starts_with(&found), "{failing}: {found:?}");
+        assert!(!found.is_empty() && sent.starts_with(&found), "{failing:?}: {found:?}");
         send_all(&again.topic("orders").unwrap(), ["goes on"]).unwrap();
     }
+}
+
+/// A disk that does not take a write: the log is as it was, durably, and the same records can be sent again.
+#[test]
+fn a_full_disk_is_not_written_and_sending_again_works_once_there_is_space() {
+    for (failing, size) in [
+        (format!("write {LOG}"), 10),
+        ("create 00000000000000000001.log".to_owned(), 950),
+        ("create 00000000000000000001.timeindex".to_owned(), 950),
+        ("write 00000000000000000001.log".to_owned(), 950),
+    ] {
+        let vfs = ScriptedVfs::new();
+        let broker = vfs.open_broker().unwrap();
+        let topic = broker.create_topic("orders", TopicConfig::new().segment_bytes(1024)).unwrap();
+        let partition = topic.partition(0).unwrap();
+        send_all(&topic, ["durable"]).unwrap();
+        let producer = topic.producer();
+        let records = [vec![1; size], b"in the same group".to_vec()];
+        for _ in 0..3 {
+            vfs.fail(&failing, 0, StorageFull);
+            vfs.take_calls();
+            let deliveries = records.each_ref().map(|value| producer.send(Record::new(value)).unwrap());
+            assert_eq!(deliveries[0].offset(), 1, "the offset is given out again");
+            for delivery in &deliveries {
+                let error = delivery.clone().wait().unwrap_err();
+                assert_eq!((error.kind(), error.offset()), (ErrorKind::NotWritten, Some(delivery.offset())));
+                assert!(error.is_retriable() && !error.is_indeterminate());
+            }
+            if size == 10 {
+                let calls = vfs.take_calls();
+                let [cut, synced] = positions(&calls, [&format!("set_len {LOG}"), &format!("sync {LOG}")]);
+                assert!(cut < synced, "{calls:#?}");
+            }
+            assert_eq!((partition.high_watermark(), partition.log_end_offset()), (1, 1));
+            assert_eq!(values(&partition).unwrap(), [b"durable"]);
+            assert_eq!(producer.flush().unwrap_err().kind(), ErrorKind::NotWritten, "nobody may have waited");
+            producer.flush().unwrap();
+            vfs.fail_no_more();
+        }
+        vfs.fail(&failing, 0, StorageFull);
+        let stale = producer.send(Record::new(&records[0])).unwrap();
+        assert!(stale.clone().wait().is_err());
+        vfs.fail_no_more();
+        assert!(producer.flush().is_err());
+        send_all(&topic, &records).unwrap();
+        assert_eq!(
+            stale.wait().unwrap_err().kind(),
+            ErrorKind::NotWritten,
+            "another record has its offset now"
+        );
+        let [one, two] = records;
+        assert_eq!(values(&partition).unwrap(), [b"durable".to_vec(), one, two], "{failing}");
+        broker.close(TIMEOUT).unwrap();
+        let again = vfs.open_broker().unwrap();
+        assert!(again.recovery_report().is_clean());
+        assert_eq!(again.topic("orders").unwrap().partition(0).unwrap().high_watermark(), 3);
+    }
+}
+
+/// Nobody waits, the disk is full when the broker closes: the caller is told, the log is closed in order.
+#[test]
+fn closing_tells_of_records_that_could_not_be_written() {
+    let vfs = ScriptedVfs::new();
+    let broker = vfs.open_broker().unwrap();
+    let topic = broker.create_topic("orders", TopicConfig::new()).unwrap();
+    send_all(&topic, ["durable"]).unwrap();
+    _ = topic.producer().send(Record::new("lost")).unwrap();
+    vfs.fail(&format!("write {LOG}"), 0, StorageFull);
+    assert_eq!(broker.close(TIMEOUT).unwrap_err().kind(), ErrorKind::NotWritten);
+    vfs.fail_no_more();
+    let again = vfs.open_broker().unwrap();
+    assert!(again.recovery_report().is_clean());
+    assert_eq!(values(&again.topic("orders").unwrap().partition(0).unwrap()).unwrap(), [b"durable"]);
 }
 
 #[test]

@@ -90,7 +90,7 @@ pub struct ScriptedVfs {
 #[derive(Debug, Default)]
 struct Script {
     calls: Mutex<Vec<Call>>,
-    fails: Mutex<Option<Failure>>,
+    fails: Mutex<Vec<Failure>>,
     pause: Mutex<Pause>,
     pause_changed: Condvar,
 }
@@ -124,11 +124,11 @@ impl ScriptedVfs {
 
     /// From now on calls that begin with `prefix` fail, after the next `after` of them.
     pub fn fail(&self, prefix: &str, after: usize, kind: io::ErrorKind) {
-        *self.script.fails.lock().unwrap() = Some(Failure { prefix: prefix.to_owned(), after, kind });
+        self.script.fails.lock().unwrap().push(Failure { prefix: prefix.to_owned(), after, kind });
     }
 
     pub fn fail_no_more(&self) {
-        *self.script.fails.lock().unwrap() = None;
+        self.script.fails.lock().unwrap().clear();
     }
 
     /// From now on calls that begin with `prefix` wait for [`resume`](Self::resume).
@@ -168,9 +168,10 @@ impl Script {
             pause = self.pause_changed.wait(pause).unwrap();
         }
         drop(pause);
-        if let Some(failure) = &mut *self.fails.lock().unwrap()
-            && call.starts_with(&failure.prefix)
-        {
+        for failure in &mut *self.fails.lock().unwrap() {
+            if !call.starts_with(&failure.prefix) {
+                continue;
+            }
             match failure.after.checked_sub(1) {
                 None => return Err(failure.kind.into()),
                 Some(left) => failure.after = left,
