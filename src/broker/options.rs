@@ -2,7 +2,7 @@
 
 use crate::clock::Clock;
 
-/// The settings of a [`Broker`]; nothing of them is stored.
+/// The settings of a [`Broker`](crate::Broker); nothing of them is stored.
 ///
 /// ```no_run
 /// use ottla::Broker;
