@@ -53,6 +53,9 @@ pub enum ErrorKind {
     InvalidTimestamp,
     /// A record above `max.message.bytes` or `segment.bytes` (`MESSAGE_TOO_LARGE`).
     MessageTooLarge,
+    /// A record that was to get another offset than the next one: somebody was faster. [`Error::offset`] is where
+    /// the partition ends, [`Error::available_offsets`] up to where it can be read already. Nothing was written.
+    UnexpectedOffset,
     /// An offset below the log start or above the end; see [`Error::available_offsets`]
     /// (`OFFSET_OUT_OF_RANGE`).
     OffsetOutOfRange,
@@ -138,7 +141,7 @@ impl Error {
         self.0.offset
     }
 
-    /// With [`ErrorKind::OffsetOutOfRange`], the positions that can be read from: log start to high watermark.
+    /// With [`ErrorKind::OffsetOutOfRange`] and [`ErrorKind::UnexpectedOffset`], the positions that can be read from: log start to high watermark.
     #[must_use]
     pub fn available_offsets(&self) -> Option<RangeInclusive<u64>> {
         self.0.available.clone()

@@ -61,6 +61,7 @@ pub struct Record<'a> {
     pub(crate) headers: Vec<(&'a str, Option<&'a [u8]>)>,
     pub(crate) timestamp: Option<Timestamp>,
     pub(crate) partition: Option<PartitionId>,
+    pub(crate) expected_offset: Option<Offset>,
 }
 
 impl<'a> Record<'a> {
@@ -115,6 +116,28 @@ impl<'a> Record<'a> {
 }
 
 impl Record<'_> {
+    /// Has the record taken only if it gets this offset: if nobody else has sent to the partition since its end
+    /// was read. For optimistic concurrency, as event sourcing needs it; the partition must be chosen, by number,
+    /// by key, or by being the only one. A conditional record stands in a record batch of its own.
+    ///
+    /// ```
+    /// # let dir = std::env::temp_dir().join(format!("ottla-doc-expected-{}", std::process::id()));
+    /// use ottla::{Broker, ErrorKind, Record, TopicConfig};
+    /// let broker = Broker::open(&dir)?;
+    /// let account = broker.ensure_topic("account", TopicConfig::new())?;
+    /// let producer = account.producer();
+    /// producer.send(Record::new("opened").expected_offset(0))?.wait()?;
+    /// let error = producer.send(Record::new("opened again").expected_offset(0)).unwrap_err();
+    /// assert_eq!((error.kind(), error.offset()), (ErrorKind::UnexpectedOffset, Some(1)));
+    /// # drop((account, producer, broker)); std::fs::remove_dir_all(&dir).ok();
+    /// # Ok::<(), ottla::Error>(())
+    /// ```
+    #[must_use]
+    pub fn expected_offset(mut self, offset: Offset) -> Self {
+        self.expected_offset = Some(offset);
+        self
+    }
+
     /// The bytes of its parts.
     pub(crate) fn payload_len(&self) -> usize {
         let len = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);

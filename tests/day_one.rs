@@ -51,6 +51,25 @@ fn rebuild_an_aggregate() -> Result<()> {
     Ok(())
 }
 
+/// Guard an aggregate: withdraw only if nothing has happened since the balance was read.
+#[test]
+fn guard_an_aggregate() -> Result<()> {
+    let broker = Broker::in_memory()?;
+    let account = broker.ensure_topic("account-anna", TopicConfig::new())?;
+    let (producer, events) = (account.producer(), account.partition(0)?);
+    producer.send(Record::new("+10"))?.wait()?;
+
+    let seen = events.high_watermark();
+    producer.send(Record::new("-7"))?.wait()?; // somebody else
+    let error = producer.send(Record::new("-7").expected_offset(seen)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UnexpectedOffset);
+
+    events.wait_for(error.offset().unwrap_or(seen))?;
+    let news = events.read(Start::At(seen))?.map(|batch| batch.map(|batch| batch.iter().count()));
+    assert_eq!(news.sum::<Result<usize>>()?, 1);
+    Ok(())
+}
+
 /// One worker reads every partition and waits for more, while others send.
 #[test]
 fn a_worker_and_its_senders() -> Result<()> {

@@ -83,6 +83,16 @@ impl Partition {
         Ok(Batches { reader, _broker: Arc::clone(&self.broker) })
     }
 
+    /// Returns once everything below `end` is on stable storage and can be read, writing and syncing it if nobody
+    /// else is at it.
+    ///
+    /// # Errors
+    /// [`OffsetOutOfRange`](crate::ErrorKind::OffsetOutOfRange) above the [log end
+    /// offset](Self::log_end_offset); else those of [`Delivery::wait`](crate::Delivery::wait).
+    pub fn wait_for(&self, end: Offset) -> Result<()> {
+        self.log.wait_for(end)
+    }
+
     pub(crate) fn log(&self) -> &Arc<PartitionLog> {
         &self.log
     }

@@ -64,6 +64,22 @@ impl Accumulator {
         open.builder.push(buffer, offset, timestamp, parts);
     }
 
+    /// Adds a batch as it is, behind the open one; returns the greatest timestamp of its records.
+    pub fn push_batch(&mut self, base_offset: Offset, batch: EncodedBatch) -> Timestamp {
+        self.close();
+        let EncodedBatch { buffer, builder, .. } = batch;
+        let Some(builder) = builder else { return -1 };
+        let mut pending = builder.finish(&buffer);
+        let start = self.filled.buffer.len();
+        self.filled.buffer.extend_from_slice(&buffer);
+        pending.bytes = start..self.filled.buffer.len();
+        pending.header.base_offset = base_offset;
+        pending.header.attributes = Attributes::new(self.timestamp_type);
+        let timestamp = pending.header.max_timestamp;
+        self.filled.batches.push(pending);
+        timestamp
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.open = None;
@@ -96,5 +112,39 @@ impl Accumulator {
             batch.header.attributes = Attributes::new(self.timestamp_type);
             self.filled.batches.push(batch);
         }
+    }
+}
+
+/// A record batch that was encoded before its offsets are known: they stand in its header alone.
+#[derive(Debug)]
+pub struct EncodedBatch {
+    timestamp_type: TimestampType,
+    buffer: Vec<u8>,
+    builder: Option<BatchBuilder>,
+    records: u64,
+    append_time: Timestamp,
+}
+
+impl EncodedBatch {
+    pub fn new(timestamp_type: TimestampType) -> Self {
+        Self { timestamp_type, buffer: Vec::new(), builder: None, records: 0, append_time: -1 }
+    }
+
+    pub fn push(&mut self, timestamp: Timestamp, parts: &RecordParts<'_>) {
+        // All records of a batch share one append time.
+        let timestamp = match self.timestamp_type {
+            TimestampType::LogAppendTime if self.records > 0 => self.append_time,
+            _ => timestamp,
+        };
+        self.append_time = timestamp;
+        let buffer = &mut self.buffer;
+        let builder = self.builder.get_or_insert_with(|| BatchBuilder::begin(buffer, 0, timestamp));
+        builder.push(buffer, self.records, timestamp, parts);
+        self.records += 1;
+    }
+
+    /// In bytes, header included.
+    pub fn size(&self) -> usize {
+        self.buffer.len()
     }
 }

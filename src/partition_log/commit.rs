@@ -136,6 +136,25 @@ impl PartitionLog {
         }
     }
 
+    /// Returns once everything below `end` is on stable storage.
+    pub fn wait_for(&self, end: Offset) -> Result<()> {
+        let (assigned, round) = {
+            let appends = self.appends.lock();
+            (appends.assigned, appends.round)
+        };
+        if end > assigned {
+            let what = format!(
+                "nobody has sent a record yet that lies below the offset: the partition ends at {assigned}"
+            );
+            let error = Error::new(ErrorKind::OffsetOutOfRange, what).at_offset(end);
+            return Err(self.place(error.available(self.log_start..=assigned)));
+        }
+        match end.checked_sub(1) {
+            None => Ok(()),
+            Some(offset) => self.wait(Assigned { offset, round, timestamp: 0 }),
+        }
+    }
+
     /// Leads for a reader who waits at the end, if there is anything to lead for.
     pub fn make_visible(&self) {
         if let Some(last) = self.last_assigned() {

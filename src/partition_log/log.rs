@@ -15,13 +15,10 @@ use crate::config::TopicConfig;
 use crate::ends_file::{EndsSlot, ProvenEnd};
 use crate::error::{Error, ErrorKind, Result};
 use crate::file_name::SegmentFile;
-use crate::model::{MAX_OFFSET, Offset, PartitionId, Record, Start, Timestamp, TimestampType};
-use crate::record_batch::{RecordParts, size_alone};
+use crate::model::{Offset, PartitionId, Start, Timestamp};
 use crate::segment::{ActiveSegment, SealedSegment, Segment, SegmentDir, StoredIndexes, segment_bases};
 use crate::sync::{Mutex, RwLock, Signal};
 
-/// Once this much waits, the sender that brought it there writes it, without syncing.
-const WRITE_BEHIND: usize = 1024 * 1024;
 /// What a partition is given by its broker.
 #[derive(Clone, Debug)]
 pub struct LogContext {
@@ -194,33 +191,6 @@ impl PartitionLog {
         self.listeners.add(signal);
     }
 
-    /// Gives the record its offset. It is durable once [`wait`](Self::wait) says so.
-    pub fn append(&self, record: &Record<'_>) -> Result<Assigned> {
-        let parts = RecordParts { key: record.key, value: record.value, headers: &record.headers };
-        let encoded_len = parts.encoded_len();
-        self.check_record(record, &parts, encoded_len)?;
-        let (assigned, buffered) = {
-            let mut appends = self.appends.lock();
-            if let Some(stop) = &appends.stop {
-                return Err(self.place(stop.refusal()));
-            }
-            let offset = appends.assigned;
-            if offset >= MAX_OFFSET {
-                let error = Error::new(ErrorKind::InvalidRecord, "the partition has used up its offsets");
-                return Err(self.place(error));
-            }
-            let timestamp = self.timestamp_of(record);
-            appends.accumulator.push(offset, timestamp, &parts, encoded_len);
-            appends.assigned += 1;
-            (Assigned { offset, timestamp, round: appends.round }, appends.accumulator.len())
-        };
-        if buffered >= WRITE_BEHIND {
-            self.write_behind();
-        }
-        self.listeners.raise();
-        Ok(assigned)
-    }
-
     /// The batches from `start` to the high watermark of now.
     pub fn read(self: &Arc<Self>, start: Start) -> Result<BatchReader> {
         let until = self.high_watermark();
@@ -280,35 +250,6 @@ impl PartitionLog {
     /// Whether records are taken.
     pub fn takes_records(&self) -> bool {
         self.appends.lock().stop.is_none()
-    }
-
-    fn check_record(&self, record: &Record<'_>, parts: &RecordParts<'_>, encoded_len: usize) -> Result<()> {
-        if let Some(timestamp) = record.timestamp.filter(|timestamp| *timestamp < 0) {
-            let what = format!("a record cannot have the timestamp {timestamp}");
-            return Err(self.place(Error::new(ErrorKind::InvalidTimestamp, what)));
-        }
-        let config = &self.context.config;
-        let (name, most) = if config.max_message_bytes <= config.segment_bytes {
-            ("max.message.bytes", config.max_message_bytes)
-        } else {
-            ("segment.bytes", config.segment_bytes)
-        };
-        let size = size_alone(encoded_len) as u64;
-        if size > most {
-            let payload = parts.value.map_or(0, <[u8]>::len);
-            let what = format!("a record with a value of {payload} bytes needs a batch of {size} bytes");
-            return Err(self
-                .place(Error::new(ErrorKind::MessageTooLarge, what))
-                .advise(format!("{name} allows {most}: send less, or raise it")));
-        }
-        Ok(())
-    }
-
-    fn timestamp_of(&self, record: &Record<'_>) -> Timestamp {
-        match (self.context.config.timestamp_type, record.timestamp) {
-            (TimestampType::CreateTime, Some(timestamp)) => timestamp,
-            _ => self.context.clock.now(),
-        }
     }
 
     /// Fails once the broker is closed, or the topic deleted.

@@ -2,6 +2,7 @@
 //! assigned, written and durable. It knows no other partition, no topic list, and starts no thread.
 
 mod accumulator;
+mod append;
 mod commit;
 mod leader_epoch;
 mod listeners;

@@ -15,12 +15,17 @@ use crate::partition_log::{Assigned, PartitionLog};
 #[derive(Clone)]
 pub struct Delivery {
     log: Arc<PartitionLog>,
+    /// The offset of the first record.
+    first: Offset,
+    /// The last record.
     assigned: Assigned,
 }
 
 impl Delivery {
-    pub(super) fn new(log: Arc<PartitionLog>, assigned: Assigned) -> Self {
-        Self { log, assigned }
+    /// Of `count` records that were assigned together.
+    pub(super) fn new(log: Arc<PartitionLog>, assigned: Assigned, count: usize) -> Self {
+        let first = assigned.offset.saturating_add(1).saturating_sub(count as u64);
+        Self { log, first, assigned }
     }
 
     /// Returns once the record is on stable storage, writing and syncing it, with all that has gathered, if
@@ -37,20 +42,21 @@ impl Delivery {
         Ok(RecordMetadata {
             topic: Arc::clone(self.log.topic()),
             partition: self.log.partition(),
+            first: self.first,
             assigned: self.assigned,
         })
     }
 
-    /// The offset that the record has if it is acknowledged.
+    /// The offset that the record has if it is acknowledged; of a batch, its first record.
     #[must_use]
     pub fn offset(&self) -> Offset {
-        self.assigned.offset
+        self.first
     }
 }
 
 impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Delivery({}-{}@{})", self.log.topic(), self.log.partition(), self.assigned.offset)
+        write!(f, "Delivery({}-{}@{})", self.log.topic(), self.log.partition(), self.first)
     }
 }
 
@@ -59,6 +65,7 @@ impl fmt::Debug for Delivery {
 pub struct RecordMetadata {
     topic: Arc<str>,
     partition: PartitionId,
+    first: Offset,
     assigned: Assigned,
 }
 
@@ -75,13 +82,19 @@ impl RecordMetadata {
         self.partition
     }
 
-    /// The number of the record in its partition.
+    /// The number of the record in its partition; of a batch, its first record.
     #[must_use]
     pub fn offset(&self) -> Offset {
+        self.first
+    }
+
+    /// The number of the last record of a batch.
+    #[must_use]
+    pub fn last_offset(&self) -> Offset {
         self.assigned.offset
     }
 
-    /// The timestamp that readers will see.
+    /// The timestamp that readers will see; of a batch, the greatest.
     #[must_use]
     pub fn timestamp(&self) -> Timestamp {
         self.assigned.timestamp

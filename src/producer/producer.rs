@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Delivery;
 use crate::broker::{Broker, Topic};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::{PartitionId, Record};
 use crate::partitioner::partition_for_key;
 
@@ -59,6 +59,18 @@ impl Producer {
         send(topic, &record)
     }
 
+    /// Gives the records offsets one behind the other: all of them or none, also after a crash. Nobody's records
+    /// come between them, and readers see all of them at once.
+    ///
+    /// They go to one partition: that of those which choose one, by number or by key.
+    ///
+    /// # Errors
+    /// Those of [`send`](Self::send); [`InvalidRecord`](crate::ErrorKind::InvalidRecord) for no records at all, or
+    /// records of different partitions.
+    pub fn send_batch(&self, topic: &Topic, records: &[Record<'_>]) -> Result<Delivery> {
+        send_batch(topic, records)
+    }
+
     /// Returns once everything that was sent to any topic before, by anybody, is on stable storage.
     ///
     /// # Errors
@@ -76,6 +88,14 @@ impl TopicProducer {
     /// Those of [`Producer::send`].
     pub fn send(&self, record: Record<'_>) -> Result<Delivery> {
         send(&self.topic, &record)
+    }
+
+    /// Gives the records offsets one behind the other: all of them or none; see [`Producer::send_batch`].
+    ///
+    /// # Errors
+    /// Those of [`Producer::send_batch`].
+    pub fn send_batch(&self, records: &[Record<'_>]) -> Result<Delivery> {
+        send_batch(&self.topic, records)
     }
 
     /// Returns once everything that was sent to the topic before, by anybody, is on stable storage.
@@ -104,9 +124,18 @@ impl Topic {
 }
 
 fn send(topic: &Topic, record: &Record<'_>) -> Result<Delivery> {
-    let log = topic.log(choose_partition(topic, record))?;
+    let log = topic.log(choose_partition(topic, std::slice::from_ref(record))?)?;
     let assigned = log.append(record)?;
-    Ok(Delivery::new(Arc::clone(log), assigned))
+    Ok(Delivery::new(Arc::clone(log), assigned, 1))
+}
+
+fn send_batch(topic: &Topic, records: &[Record<'_>]) -> Result<Delivery> {
+    if records.is_empty() {
+        return Err(Error::new(ErrorKind::InvalidRecord, "a batch needs a record").in_topic(topic.name()));
+    }
+    let log = topic.log(choose_partition(topic, records)?)?;
+    let assigned = log.append_batch(records)?;
+    Ok(Delivery::new(Arc::clone(log), assigned, records.len()))
 }
 
 /// A topic that is deleted meanwhile has nothing left to flush.
@@ -118,12 +147,26 @@ fn flush(topic: &Topic) -> Result<()> {
     }
 }
 
-fn choose_partition(topic: &Topic, record: &Record<'_>) -> PartitionId {
+/// The partition of records that go together: the one that all agree on who choose one, else a sticky one.
+fn choose_partition(topic: &Topic, records: &[Record<'_>]) -> Result<PartitionId> {
     let partitions = topic.partition_count();
-    match (record.partition, record.key) {
-        (Some(partition), _) => partition,
-        (None, Some(key)) => partition_for_key(key, partitions),
-        (None, None) if partitions == 1 => 0,
-        (None, None) => topic.sticky().partition_for(record.payload_len(), topic.batch_size(), partitions),
+    let chosen = |record: &Record<'_>| match (record.partition, record.key) {
+        (Some(partition), _) => Some(partition),
+        (None, Some(key)) => Some(partition_for_key(key, partitions)),
+        (None, None) => None,
+    };
+    let refuse = |what: &str| Err(Error::new(ErrorKind::InvalidRecord, what).in_topic(topic.name()));
+    let mut choices = records.iter().filter_map(chosen);
+    match choices.next() {
+        Some(partition) if choices.all(|other| other == partition) => Ok(partition),
+        Some(_) => refuse("the records of a batch belong to different partitions"),
+        None if partitions == 1 => Ok(0),
+        None if records.iter().any(|record| record.expected_offset.is_some()) => {
+            refuse("a record with an expected offset needs a partition, by number or by key")
+        }
+        None => {
+            let size = records.iter().map(Record::payload_len).sum();
+            Ok(topic.sticky().partition_for(size, topic.batch_size(), partitions))
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! the disk then is opened, and held against what was acknowledged.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +32,8 @@ struct Sent {
     created: bool,
     values: Vec<Vec<u8>>,
     acknowledged: usize,
+    /// What was sent as one batch: all of it is there, or none.
+    batches: Vec<Range<usize>>,
 }
 
 type Outcome = ottla::Result<()>;
@@ -63,6 +66,23 @@ impl Workload<'_> {
         Ok(())
     }
 
+    /// Sends records of these sizes as one batch, and waits for it.
+    fn send_batch(&mut self, name: &'static str, sizes: &[usize]) -> Outcome {
+        let topic = self.topic(name)?;
+        let sent = self.told.topics.entry(name).or_default();
+        let first = sent.values.len();
+        let numbered = (first..).zip(sizes);
+        let values: Vec<_> =
+            numbered.map(|(number, size)| vec![u8::try_from(number + 1).unwrap(); *size]).collect();
+        let records: Vec<_> = values.iter().map(Record::new).collect();
+        let delivery = topic.producer().send_batch(&records)?;
+        sent.values.extend(values);
+        sent.batches.push(first..first + sizes.len());
+        delivery.wait()?;
+        self.told.topics.entry(name).or_default().acknowledged = first + sizes.len();
+        Ok(())
+    }
+
     fn delete(&mut self, name: &'static str) -> Outcome {
         self.told.maybe_deleted.insert(name);
         self.broker.delete_topic(name)?;
@@ -84,7 +104,12 @@ fn open(vfs: &MemoryVfs) -> ottla::Result<Broker> {
 
 type Script = fn(&mut Workload<'_>) -> Outcome;
 
-const WORKLOADS: [(&str, Script); 5] = [
+const WORKLOADS: [(&str, Script); 6] = [
+    ("batches", |service| {
+        service.send_batch("a", &[300, 200, 10])?;
+        service.send_batch("a", &[400, 400])?;
+        service.send("a", &[5])
+    }),
     ("appends", |service| {
         service.send("a", &[10])?;
         service.send("a", &[600, 20])?;
@@ -151,6 +176,8 @@ fn check(vfs: &MemoryVfs, told: &Told, what: &str) {
             "{what}: {name} has lost {} records",
             sent.acknowledged - found.len()
         );
+        let torn = sent.batches.iter().find(|batch| batch.start < found.len() && found.len() < batch.end);
+        assert_eq!(torn, None, "{what}: {name} holds {} records", found.len());
     }
     let names: Vec<_> = broker.topics().unwrap().iter().map(|topic| topic.name().to_owned()).collect();
     assert!(names.iter().all(|name| told.topics.contains_key(name.as_str())), "{what}: {names:?}");

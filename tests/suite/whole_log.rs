@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla::internals::{MemoryVfs, open_on};
-use ottla::{Broker, BrokerOptions, OwnedRecord, Partition, Record, Start, TimestampType, TopicConfig};
+use ottla::{
+    Broker, BrokerOptions, ErrorKind, OwnedRecord, Partition, Record, Start, TimestampType, TopicConfig,
+};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -246,4 +248,95 @@ fn a_consumer_of_many_partitions_starves_none() {
         records.iter().for_each(|record| reached[record.partition() as usize] += 1);
     }
     assert!(reached.iter().all(|records| *records > 0), "{reached:?}");
+}
+
+#[test]
+fn a_batch_stands_alone_and_takes_offsets_one_behind_the_other() {
+    for kind in [TimestampType::CreateTime, TimestampType::LogAppendTime] {
+        let clock = ottla::ManualClock::at(5000);
+        let broker = Broker::options().clock(clock.clock()).in_memory().unwrap();
+        let topic = broker.create_topic("t", TopicConfig::new().timestamp_type(kind)).unwrap();
+        let producer = topic.producer();
+        _ = producer.send(Record::new("before")).unwrap();
+        let records = [
+            Record::new("a").timestamp(7),
+            Record::new("b").key("k").header("h", "v"),
+            Record::tombstone("k"),
+        ];
+        let delivery = producer.send_batch(&records).unwrap();
+        _ = producer.send(Record::new("after")).unwrap();
+        producer.flush().unwrap();
+        let metadata = delivery.wait().unwrap();
+        assert_eq!((metadata.offset(), metadata.last_offset(), metadata.timestamp()), (1, 3, 5000));
+
+        let batches: Vec<_> =
+            topic.partition(0).unwrap().read(Start::Earliest).unwrap().map(Result::unwrap).collect();
+        let ranges: Vec<_> = batches.iter().map(|batch| (batch.base_offset(), batch.last_offset())).collect();
+        assert_eq!(ranges, [(0, 0), (1, 3), (4, 4)]);
+        let first = if kind == TimestampType::CreateTime { 7 } else { 5000 };
+        let timestamps: Vec<_> = batches[1].iter().map(|record| record.timestamp().unwrap()).collect();
+        assert_eq!(timestamps, [first, 5000, 5000]);
+        assert_eq!(batches[1].iter().nth(1).unwrap().header("h"), Some(Some(&b"v"[..])));
+    }
+}
+
+#[test]
+fn a_batch_that_cannot_be_taken_is_not_taken_at_all() {
+    let broker = Broker::in_memory().unwrap();
+    let config = TopicConfig::new().partitions(4).max_message_bytes(1000);
+    let topic = broker.create_topic("t", config).unwrap();
+    let producer = broker.producer();
+    let large = vec![0; 500];
+    for (records, kind) in [
+        (vec![], ErrorKind::InvalidRecord),
+        (vec![Record::new("a").partition(0), Record::new("b").partition(1)], ErrorKind::InvalidRecord),
+        (vec![Record::new("a").key("a"), Record::new("b").key("ab")], ErrorKind::InvalidRecord),
+        (vec![Record::new("a").partition(9)], ErrorKind::UnknownTopicOrPartition),
+        (vec![Record::new("a"), Record::new("b").timestamp(-5)], ErrorKind::InvalidTimestamp),
+        (vec![Record::new(&large), Record::new(&large)], ErrorKind::MessageTooLarge),
+        (vec![Record::new("a").expected_offset(0)], ErrorKind::InvalidRecord),
+        (
+            vec![Record::new("a").partition(0), Record::new("b").expected_offset(0)],
+            ErrorKind::UnexpectedOffset,
+        ),
+    ] {
+        let error = producer.send_batch(&topic, &records).unwrap_err();
+        assert_eq!((error.kind(), error.topic()), (kind, Some("t")), "{records:?}: {error}");
+    }
+    assert!(topic.partitions().all(|partition| partition.log_end_offset() == 0));
+    let good = [Record::new("a").partition(2).expected_offset(0), Record::new("b").expected_offset(1)];
+    producer.send_batch(&topic, &good).unwrap().wait().unwrap();
+}
+
+/// Sixteen threads decide on what they have read; each decision stands on exactly the one before it.
+#[test]
+fn a_condition_lets_one_of_many_through() {
+    let broker = Broker::in_memory().unwrap();
+    let topic = broker.create_topic("counter", TopicConfig::new()).unwrap();
+    let partition = topic.partition(0).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..50 {
+                    loop {
+                        let end = partition.high_watermark();
+                        let value = end.to_be_bytes();
+                        match topic.producer().send(Record::new(&value).expected_offset(end)) {
+                            Ok(delivery) => break assert_eq!(delivery.wait().unwrap().offset(), end),
+                            Err(error) => {
+                                assert_eq!(error.kind(), ErrorKind::UnexpectedOffset);
+                                let found = error.offset().unwrap();
+                                assert!(found > end && error.available_offsets().unwrap().end() <= &found);
+                                partition.wait_for(found).unwrap();
+                                assert!(partition.high_watermark() >= found);
+                            }
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let values = values(&partition).unwrap();
+    assert_eq!(values, (0..400u64).map(|number| number.to_be_bytes().to_vec()).collect::<Vec<_>>());
+    assert_eq!(partition.wait_for(401).unwrap_err().kind(), ErrorKind::OffsetOutOfRange);
 }
