@@ -129,7 +129,12 @@ impl PartitionLog {
     /// Returns once every record taken before is on stable storage. A record that could not be written is an
     /// error of the next flush, whether somebody waits for it or not.
     pub fn flush(&self) -> Result<()> {
-        let waited = self.last_assigned().map_or(Ok(()), |last| self.wait(last));
+        let wait = || self.last_assigned().map_or(Ok(()), |last| self.wait(last));
+        let waited = match wait() {
+            // What was written before the end fell back is not durable yet.
+            Err(error) if error.kind() == ErrorKind::NotWritten => wait().and(Err(error)),
+            waited => waited,
+        };
         match self.commit.state.lock().fallbacks.unreported.take() {
             Some(error) => Err(self.place(error)),
             None => waited,

@@ -5,7 +5,7 @@ mod decoders;
 mod durability;
 mod recovery;
 mod regressions;
-mod sim_crash;
+mod simulated;
 mod support;
 mod topics;
 mod whole_log;

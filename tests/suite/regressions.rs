@@ -259,3 +259,22 @@ fn headers_and_keys_count_when_a_sticky_partition_is_left() {
     let reached = topic.partitions().filter(|partition| partition.high_watermark() > 0).count();
     assert!(reached > 4, "{reached} of 8");
 }
+
+/// A roll failed while closing: what was written before it was neither synced nor proven, and the marker vouched
+/// for a log that went further than its proof.
+#[test]
+fn closing_after_a_failed_roll_proves_what_was_written_before_it() {
+    let vfs = ScriptedVfs::new();
+    let broker = vfs.open_broker().unwrap();
+    let topic = broker.create_topic("t", TopicConfig::new().segment_bytes(1024)).unwrap();
+    send_all(&topic, [[1; 100]]).unwrap();
+    _ = topic.producer().send(Record::new(&[2; 200])).unwrap();
+    _ = topic.producer().send_batch(&[Record::new(&[3; 900])]).unwrap();
+    vfs.fail("create 00000000000000000002.log", 0, std::io::ErrorKind::StorageFull);
+    assert_eq!(broker.close(TIMEOUT).unwrap_err().kind(), ErrorKind::NotWritten);
+    vfs.fail_no_more();
+    let again = vfs.open_broker().unwrap();
+    assert!(again.recovery_report().is_clean());
+    let found = values(&again.topic("t").unwrap().partition(0).unwrap()).unwrap();
+    assert_eq!(found, [vec![1; 100], vec![2; 200]]);
+}

@@ -1,5 +1,6 @@
-//! The whole library on a file system that crashes: after every call that changes something, whatever may be on
-//! the disk then is opened, and held against what was acknowledged.
+//! The whole library on a file system that crashes and fails: after every call that changes something, whatever
+//! may be on the disk then is opened, and held against what was acknowledged; and so it is after every call that
+//! failed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -7,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla::internals::{CrashProfile, ImageClass, MemoryVfs, open_on};
+use ottla::internals::{CrashProfile, Fault, ImageClass, MemoryVfs, Repeat, open_on};
 use ottla::{Broker, BrokerOptions, ErrorKind, Record, Topic, TopicConfig};
 
 use crate::support::{ROOT, values};
@@ -38,6 +39,26 @@ struct Sent {
 
 type Outcome = ottla::Result<()>;
 
+impl Told {
+    /// What became of the record at an offset: acknowledged, not written, or nobody knows.
+    fn outcome<T>(&mut self, name: &'static str, offset: u64, outcome: ottla::Result<T>) -> Outcome {
+        let sent = self.topics.entry(name).or_default();
+        let number = usize::try_from(offset).unwrap();
+        match outcome {
+            Ok(_) => sent.acknowledged = sent.acknowledged.max(number + 1),
+            Err(error) => {
+                if error.kind() == ErrorKind::NotWritten {
+                    // Never to be read: the offset is another record's from now on.
+                    sent.values.truncate(number);
+                    sent.batches.retain(|batch| batch.end <= number);
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Workload<'_> {
     fn topic(&mut self, name: &'static str) -> ottla::Result<Topic> {
         self.told.topics.entry(name).or_default();
@@ -49,7 +70,7 @@ impl Workload<'_> {
     /// Sends records of these sizes, and waits for the last one.
     fn send(&mut self, name: &'static str, sizes: &[usize]) -> Outcome {
         let topic = self.topic(name)?;
-        let mut last = None;
+        let mut deliveries = Vec::new();
         for size in sizes {
             let sent = self.told.topics.entry(name).or_default();
             let number = u8::try_from(sent.values.len()).unwrap();
@@ -57,13 +78,13 @@ impl Workload<'_> {
             let delivery = topic.producer().send(Record::new(&value))?;
             assert_eq!(delivery.offset(), sent.values.len() as u64);
             sent.values.push(value);
-            last = Some(delivery);
+            deliveries.push(delivery);
         }
-        if let Some(delivery) = last {
-            let offset = delivery.wait()?.offset();
-            self.told.topics.entry(name).or_default().acknowledged = usize::try_from(offset).unwrap() + 1;
-        }
-        Ok(())
+        // The last first: it leads for all of them.
+        deliveries.reverse();
+        let outcomes: Vec<_> =
+            deliveries.into_iter().map(|delivery| (delivery.offset(), delivery.wait())).collect();
+        outcomes.into_iter().rev().try_for_each(|(offset, outcome)| self.told.outcome(name, offset, outcome))
     }
 
     /// Sends records of these sizes as one batch, and waits for it.
@@ -78,8 +99,12 @@ impl Workload<'_> {
         let delivery = topic.producer().send_batch(&records)?;
         sent.values.extend(values);
         sent.batches.push(first..first + sizes.len());
-        delivery.wait()?;
-        self.told.topics.entry(name).or_default().acknowledged = first + sizes.len();
+        let outcome = delivery.wait();
+        let acknowledged = outcome.is_ok();
+        self.told.outcome(name, first as u64, outcome)?;
+        if acknowledged {
+            self.told.topics.entry(name).or_default().acknowledged = first + sizes.len();
+        }
         Ok(())
     }
 
@@ -187,6 +212,52 @@ fn check(vfs: &MemoryVfs, told: &Told, what: &str) {
     }
     broker.close(Duration::from_secs(10)).unwrap_or_else(|error| panic!("{what}: {error}"));
     assert!(open(vfs).unwrap().recovery_report().is_clean(), "{what}");
+}
+
+/// The n-th call fails, for every n; whatever the library makes of it, what it has said holds.
+#[test]
+fn a_call_that_fails_costs_nothing_that_was_acknowledged() {
+    let faults = [
+        Fault::Io,
+        Fault::NoSpace,
+        Fault::Interrupted,
+        Fault::TooManyFiles,
+        Fault::ReadOnly,
+        Fault::Short(1),
+        Fault::Short(0),
+    ];
+    let (mut tried, mut failed, mut images) = (0, 0, 0);
+    for (name, script) in WORKLOADS {
+        let calls = {
+            let vfs = MemoryVfs::new();
+            run(script, &vfs);
+            vfs.counts().all
+        };
+        for (fault, repeat) in
+            faults.iter().flat_map(|fault| [(fault, Repeat::Once), (fault, Repeat::Forever)])
+        {
+            // A call that is interrupted for ever is tried for ever.
+            if matches!((fault, repeat), (Fault::Interrupted, Repeat::Forever)) {
+                continue;
+            }
+            for n in 1..=calls {
+                let vfs = MemoryVfs::new();
+                vfs.fail_nth(n, *fault, repeat);
+                let told = run(script, &vfs);
+                tried += 1;
+                let Some(call) = vfs.failed_call() else { continue };
+                failed += 1;
+                let what = format!("{name}, {fault:?} {repeat:?}: {call}");
+                check(&vfs.restart(), &told, &format!("{what}, killed"));
+                for image in vfs.images(CrashProfile::Ordered, 3, n) {
+                    check(&image.vfs, &told, &format!("{what}, then the power: {}", image.description));
+                    images += 1;
+                }
+            }
+        }
+    }
+    println!("sim_errors: {tried} calls × kinds, {failed} failures, {images} images after them, lost 0");
+    assert!(failed > 1000);
 }
 
 #[test]
