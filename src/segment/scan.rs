@@ -10,9 +10,10 @@ use crate::model::Offset;
 use crate::record_batch::{BatchHeader, HEADER_LEN, RecordBatch};
 use crate::vfs::FileView;
 
-/// The first read asks for this much, each further one for twice as much, up to [`MAX_CHUNK`].
+/// The first read asks for this much, each further one for twice as much, up to [`MAX_CHUNK`]: what an allocator
+/// still hands out again without asking the operating system.
 const MIN_CHUNK: usize = 8 * 1024;
-const MAX_CHUNK: usize = 256 * 1024;
+const MAX_CHUNK: usize = 64 * 1024;
 /// How far an offset may lie from its segment's base: 31 bits of an index entry.
 const MAX_REACH: u64 = i32::MAX as u64;
 
