@@ -36,12 +36,16 @@ impl PartitionLog {
             batch.push(self.timestamp_of(record), &parts(record));
         }
         self.check_size(batch.size(), records.len())?;
-        self.with_offsets(records.len() as u64, |appends| {
-            let offsets = appends.assigned..;
-            for (offset, record) in offsets.zip(records) {
-                self.check_expected(record, offset, appends.assigned)?;
-            }
+        let taken = self.with_offsets(records.len() as u64, |appends| {
+            check_expected(records, appends.assigned)?;
             Ok(appends.accumulator.push_batch(appends.assigned, batch))
+        });
+        // What can be read is asked outside the append lock.
+        taken.map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedOffset => {
+                self.place(error.available(self.log_start_offset()..=self.high_watermark()))
+            }
+            _ => error,
         })
     }
 
@@ -70,22 +74,6 @@ impl PartitionLog {
         }
         self.listeners.raise();
         Ok(assigned)
-    }
-
-    /// `offset` is what the record would get, `end` is where the partition ends.
-    fn check_expected(&self, record: &Record<'_>, offset: Offset, end: Offset) -> Result<()> {
-        match record.expected_offset {
-            Some(expected) if expected != offset => {
-                let what =
-                    format!("the record was to get offset {expected}, and the partition ends at {end}");
-                let available = self.log_start_offset()..=self.high_watermark();
-                let error = Error::new(ErrorKind::UnexpectedOffset, what).at_offset(end).available(available);
-                Err(self.place(error).advise(
-                    "read what came before it (wait for it with `Partition::wait_for`), and decide again",
-                ))
-            }
-            _ => Ok(()),
-        }
     }
 
     fn check_timestamp(&self, record: &Record<'_>) -> Result<()> {
@@ -122,6 +110,19 @@ impl PartitionLog {
             _ => self.context.clock.now(),
         }
     }
+}
+
+/// Fails if a record would get another offset than it expects, at a partition that ends at `end`.
+fn check_expected(records: &[Record<'_>], end: Offset) -> Result<()> {
+    for (offset, record) in (end..).zip(records) {
+        if let Some(expected) = record.expected_offset.filter(|expected| *expected != offset) {
+            let what = format!("the record was to get offset {expected}, and the partition ends at {end}");
+            return Err(Error::new(ErrorKind::UnexpectedOffset, what).at_offset(end).advise(
+                "read what came before it (wait for it with `Partition::wait_for`), and decide again",
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn parts<'a>(record: &'a Record<'a>) -> RecordParts<'a> {

@@ -1,4 +1,4 @@
-//! Writes a data directory and, beside it, what stands in it as JSON lines, for a decoder that is not ours.
+//! Writes a data directory and, beside it, what was sent to it as JSON lines, for a decoder that is not ours.
 //!
 //! `write_sample DIR OUT.jsonl`
 
@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::Duration;
 
-use ottla::{Broker, Record, Start, TopicConfig};
+use ottla::{Broker, Record, TopicConfig};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -16,45 +16,84 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let broker = Broker::open(&dir)?;
     let topic = broker.create_topic("sample", TopicConfig::new().segment_bytes(64 * 1024))?;
     let producer = topic.producer();
+    // What is sent is written down, and not what the library reads back: two mistakes could agree.
+    let mut out = std::io::BufWriter::new(std::fs::File::create(out)?);
     for number in 0..5000u32 {
-        let key = format!("key-{}", number % 7);
-        let value = vec![(number % 251) as u8; (number as usize * 37) % 300];
-        let mut record = Record::new(&value).timestamp(1_700_000_000_000 + i64::from(number * 31 % 1000));
-        match number % 5 {
-            0 => {}
-            1 => record = record.key(&key),
-            2 => record = record.key("").header("trace", &key).header("", "empty name"),
-            3 => record = Record::tombstone(&key).timestamp(1_700_000_000_000),
-            _ => record = record.key(&key).header("é", &value).null_header("null").header("é", ""),
-        }
-        let delivery = producer.send(record)?;
+        let sent = Sent::new(number);
+        let delivery = producer.send(sent.record())?;
+        writeln!(out, "{}", sent.json(delivery.offset()))?;
         if number % 100 == 0 {
             delivery.wait()?;
         }
     }
     producer.flush()?;
-
-    let mut out = std::io::BufWriter::new(std::fs::File::create(out)?);
-    for batch in topic.partition(0)?.read(Start::Earliest)? {
-        for record in &batch? {
-            let headers: Vec<String> = record
-                .headers()
-                .map(|header| format!("[{:?}, {}]", header.key(), hex(header.value())))
-                .collect();
-            writeln!(
-                out,
-                r#"{{"offset": {}, "timestamp": {}, "key": {}, "value": {}, "headers": [{}]}}"#,
-                record.offset(),
-                record.timestamp().unwrap_or(-1),
-                hex(record.key()),
-                hex(record.value()),
-                headers.join(", "),
-            )?;
-        }
-    }
     out.flush()?;
     broker.close(Duration::from_secs(60))?;
     Ok(())
+}
+
+type Bytes = Option<Vec<u8>>;
+
+/// A record with all the forms that keys, values and headers take.
+struct Sent {
+    timestamp: i64,
+    key: Bytes,
+    value: Bytes,
+    headers: Vec<(&'static str, Bytes)>,
+}
+
+impl Sent {
+    fn new(number: u32) -> Self {
+        let key = Some(format!("key-{}", number % 7).into_bytes());
+        let value = Some(vec![(number % 251) as u8; (number as usize * 37) % 300]);
+        let timestamp = 1_700_000_000_000 + i64::from(number * 31 % 1000);
+        let plain = Self { timestamp, key: None, value: value.clone(), headers: Vec::new() };
+        match number % 5 {
+            0 => plain,
+            1 => Self { key, ..plain },
+            2 => Self {
+                headers: vec![("trace", key), ("", Some(b"empty name".to_vec()))],
+                key: Some(Vec::new()),
+                ..plain
+            },
+            3 => Self { key, value: None, ..plain },
+            _ => {
+                Self { key, headers: vec![("é", value), ("null", None), ("é", Some(Vec::new()))], ..plain }
+            }
+        }
+    }
+
+    fn record(&self) -> Record<'_> {
+        let mut record = Record::default().timestamp(self.timestamp);
+        if let Some(value) = &self.value {
+            record = Record::new(value).timestamp(self.timestamp);
+        }
+        if let Some(key) = &self.key {
+            record = record.key(key);
+        }
+        for (name, value) in &self.headers {
+            record = match value {
+                Some(value) => record.header(name, value),
+                None => record.null_header(name),
+            };
+        }
+        record
+    }
+
+    fn json(&self, offset: u64) -> String {
+        let headers: Vec<String> = self
+            .headers
+            .iter()
+            .map(|(name, value)| format!("[{name:?}, {}]", hex(value.as_deref())))
+            .collect();
+        format!(
+            r#"{{"offset": {offset}, "timestamp": {}, "key": {}, "value": {}, "headers": [{}]}}"#,
+            self.timestamp,
+            hex(self.key.as_deref()),
+            hex(self.value.as_deref()),
+            headers.join(", ")
+        )
+    }
 }
 
 fn hex(bytes: Option<&[u8]>) -> String {
