@@ -146,7 +146,8 @@ impl Broker {
     /// # Errors
     /// [`NotWritten`](ErrorKind::NotWritten) if the disk did not take records that nobody has waited for; the rest
     /// is closed in order. Else the first failure: of a partition, now or before, or
-    /// [`TimedOut`](ErrorKind::TimedOut). The directory then counts as not closed in order, and is recovered when it is opened.
+    /// [`TimedOut`](ErrorKind::TimedOut). The directory then counts as not closed in order, and is recovered when
+    /// it is opened.
     pub fn close(&self, timeout: Duration) -> Result<()> {
         self.shared.close(timeout)
     }

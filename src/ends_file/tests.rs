@@ -100,6 +100,24 @@ fn the_twin_with_the_newest_durable_state_is_never_written() {
     }
 }
 
+/// The rule holds for the first writing of a new life as well, whichever twin the last life has written last.
+#[test]
+fn a_new_life_spares_the_newest_twin_of_the_last_one() {
+    for publications in 1..4 {
+        let vfs = MemoryVfs::new();
+        let ends = create(&vfs);
+        for offset in 1..=publications {
+            ends.slot(owner(0)).publish(end(offset));
+            ends.sync().unwrap();
+        }
+        let newest = Slot { sequence: publications, owner: owner(0), end: end(publications) };
+        Arc::new(reopen(&vfs)).slot(owner(0)).publish(end(99));
+        let content = content(&vfs);
+        let twins = [4096, 8192].map(|at| Slot::decode(content.get(at..at + SLOT_LEN)?));
+        assert!(twins.contains(&Some(newest)), "{publications}: {twins:?}");
+    }
+}
+
 #[test]
 fn a_bad_slot_falls_back_to_its_twin_and_two_bad_ones_to_nothing() {
     let vfs = MemoryVfs::new();

@@ -4,7 +4,7 @@
 //! the one and yields the other. The log file is the only authority; the indexes only say where to begin
 //! looking, and a wrong one costs time and never changes an answer. Nothing here knows other segments, syncs a
 //! directory, or takes a lock of the partition.
-#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 #![deny(clippy::little_endian_bytes, clippy::host_endian_bytes)]
 
 mod active;
