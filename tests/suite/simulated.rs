@@ -214,6 +214,35 @@ fn check(vfs: &MemoryVfs, told: &Told, what: &str) {
     assert!(open(vfs).unwrap().recovery_report().is_clean(), "{what}");
 }
 
+/// What one life has shown to a reader, or acknowledged, outlives the power cut that ends it.
+fn check_power_cut_after_recovery(vfs: &MemoryVfs, told: &Told, seed: u64, what: &str) -> usize {
+    let broker = open(vfs).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let mut shown = BTreeMap::new();
+    for name in told.topics.keys() {
+        let Ok(topic) = broker.topic(name) else { continue };
+        let mut found = values(&topic.partition(0).unwrap()).unwrap();
+        topic.producer().send(Record::new("goes on")).unwrap().wait().unwrap();
+        found.push(b"goes on".to_vec());
+        shown.insert(*name, found);
+    }
+    std::mem::forget(broker);
+    let mut images = 0;
+    for (profile, budget) in
+        [(CrashProfile::Strict, 1), (CrashProfile::Ordered, 1), (CrashProfile::Adversarial, 2)]
+    {
+        for image in vfs.images(profile, budget, seed) {
+            let what = format!("{what}, recovered, then the power: {profile:?}, {}", image.description);
+            let broker = open(&image.vfs).unwrap_or_else(|error| panic!("{what}: {error}"));
+            for (name, shown) in &shown {
+                let partition = broker.topic(name).unwrap().partition(0).unwrap();
+                assert_eq!(&values(&partition).unwrap(), shown, "{what}: {name}");
+            }
+            images += 1;
+        }
+    }
+    images
+}
+
 /// The n-th call fails, for every n; whatever the library makes of it, what it has said holds.
 #[test]
 fn a_call_that_fails_costs_nothing_that_was_acknowledged() {
@@ -249,6 +278,7 @@ fn a_call_that_fails_costs_nothing_that_was_acknowledged() {
                 failed += 1;
                 let what = format!("{name}, {fault:?} {repeat:?}: {call}");
                 check(&vfs.restart(), &told, &format!("{what}, killed"));
+                images += check_power_cut_after_recovery(&vfs.restart(), &told, n, &what);
                 for image in vfs.images(CrashProfile::Ordered, 3, n) {
                     check(&image.vfs, &told, &format!("{what}, then the power: {}", image.description));
                     images += 1;
@@ -265,7 +295,7 @@ fn nothing_acknowledged_is_lost_and_nothing_is_made_up() {
     let budget: usize = std::env::var("OTTLA_IMAGES").map_or(12, |budget| budget.parse().unwrap());
     let profiles =
         [CrashProfile::Strict, CrashProfile::Prefix, CrashProfile::Ordered, CrashProfile::Adversarial];
-    let (mut points, mut images, mut kills) = (0, 0, 0);
+    let (mut points, mut images, mut kills, mut double) = (0, 0, 0, 0);
     let mut classes: BTreeMap<ImageClass, usize> = BTreeMap::new();
     for (name, script) in WORKLOADS {
         for point in 0.. {
@@ -273,11 +303,16 @@ fn nothing_acknowledged_is_lost_and_nothing_is_made_up() {
             vfs.stop_after(point);
             let told = run(script, &vfs);
             points += 1;
-            check(&vfs.restart(), &told, &format!("{name}, killed at call {point}"));
+            let what = format!("{name}, killed at call {point}");
+            check(&vfs.restart(), &told, &what);
+            double += check_power_cut_after_recovery(&vfs.restart(), &told, point, &what);
             kills += 1;
             for profile in profiles {
                 for image in vfs.images(profile, budget, point) {
                     let what = format!("{name}, call {point}, {profile:?}: {}", image.description);
+                    if images % 5 == 0 {
+                        double += check_power_cut_after_recovery(&image.vfs.fork(), &told, point, &what);
+                    }
                     check(&image.vfs, &told, &what);
                     images += 1;
                     image.classes.iter().for_each(|class| *classes.entry(*class).or_default() += 1);
@@ -288,7 +323,10 @@ fn nothing_acknowledged_is_lost_and_nothing_is_made_up() {
             }
         }
     }
-    println!("sim_crash: {points} crash points, {images} images, {kills} kills, lost 0; {classes:?}");
+    println!(
+        "sim_crash: {points} crash points, {images} images, {kills} kills, {double} power cuts after a recovery, \
+         lost 0; {classes:?}"
+    );
     for class in [ImageClass::TornWrite, ImageClass::ZeroTail, ImageClass::LostEntry, ImageClass::Garbage] {
         assert!(classes.contains_key(&class), "no image of {class:?}: {classes:?}");
     }
