@@ -117,8 +117,9 @@ impl<'a> Record<'a> {
 
 impl Record<'_> {
     /// Has the record taken only if it gets this offset: if nobody else has sent to the partition since its end
-    /// was read. For optimistic concurrency, as event sourcing needs it; the partition must be chosen, by number,
-    /// by key, or by being the only one. A conditional record stands in a record batch of its own.
+    /// was read. For optimistic concurrency; the condition is the partition's, not the key's, so that writers of
+    /// different keys in one partition get into each other's way. The partition must be chosen, by number, by key,
+    /// or by being the only one. A conditional record stands in a record batch of its own.
     ///
     /// ```
     /// # let dir = std::env::temp_dir().join(format!("ottla-doc-expected-{}", std::process::id()));

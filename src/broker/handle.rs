@@ -63,7 +63,8 @@ impl Broker {
         BrokerOptions::default()
     }
 
-    /// Opens an empty broker whose files are in memory, and go with it: for the tests of a service.
+    /// Opens an empty broker whose files are in memory, and go with it: for the tests of a service. It cannot be
+    /// opened again; a test of a restart takes a directory.
     #[cfg(feature = "test-util")]
     pub fn in_memory() -> Result<Self> {
         Self::options().in_memory()
@@ -137,7 +138,8 @@ impl Broker {
     }
 
     /// Writes and syncs what was sent, and closes the directory in order, for this handle and every other one:
-    /// later calls get [`Closed`](ErrorKind::Closed), blocked ones return. Closing again returns the same.
+    /// later calls get [`Closed`](ErrorKind::Closed), blocked ones return. Closing again returns the same. A
+    /// consumer that is to see everything reads up to the high watermark first.
     ///
     /// `timeout` bounds what has not begun when it passes: a sync that hangs is waited for, the partitions after
     /// it are left as after a crash, and whoever waits for a record of theirs gets

@@ -83,8 +83,8 @@ impl Partition {
         Ok(Batches { reader, _broker: Arc::clone(&self.broker) })
     }
 
-    /// Returns once everything below `end` is on stable storage and can be read, writing and syncing it if nobody
-    /// else is at it.
+    /// Returns once everything below `end`, which was sent already, is on stable storage and can be read, writing and
+    /// syncing it if nobody else is at it. To wait for what nobody has sent yet, [`poll`](crate::Consumer::poll).
     ///
     /// # Errors
     /// [`OffsetOutOfRange`](crate::ErrorKind::OffsetOutOfRange) above the [log end
@@ -108,7 +108,6 @@ impl fmt::Debug for Partition {
 ///
 /// It ends at the high watermark of the moment at which it was made, and after an error. Batches without a
 /// record for an application (markers of Kafka's own, batches that compaction emptied) are passed over.
-#[derive(Debug)]
 pub struct Batches {
     reader: BatchReader,
     /// Keeps the broker open.
@@ -120,6 +119,12 @@ impl Batches {
     #[must_use]
     pub fn position(&self) -> Offset {
         self.reader.position()
+    }
+}
+
+impl fmt::Debug for Batches {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batches").field("position", &self.position()).finish_non_exhaustive()
     }
 }
 

@@ -10,7 +10,7 @@ use crate::config::TopicConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{PartitionId, TopicId};
 use crate::partition_log::PartitionLog;
-use crate::partitioner::StickyPartitioner;
+use crate::partitioner::{StickyPartitioner, partition_for_key};
 
 /// A topic of an open [`Broker`](crate::Broker); clones are cheap, and keep the broker open.
 ///
@@ -65,6 +65,26 @@ impl Topic {
     /// [`ErrorKind::UnknownTopicOrPartition`] if the topic has not so many.
     pub fn partition(&self, partition: PartitionId) -> Result<Partition> {
         self.log(partition).map(|log| Partition::new(Arc::clone(&self.broker), Arc::clone(log)))
+    }
+
+    /// The partition to which records with this key go, as Kafka's Java client chooses it (murmur2).
+    ///
+    /// ```
+    /// # let dir = std::env::temp_dir().join(format!("ottla-doc-key-{}", std::process::id()));
+    /// use ottla::{Broker, Record, TopicConfig};
+    /// let broker = Broker::open(&dir)?;
+    /// let orders = broker.ensure_topic("orders", TopicConfig::new().partitions(3))?;
+    /// let partition = orders.partition_for_key("order-42")?;
+    /// let record = Record::new("placed").key("order-42").expected_offset(partition.log_end_offset());
+    /// assert_eq!(orders.producer().send(record)?.wait()?.partition(), partition.id());
+    /// # drop((orders, partition, broker)); std::fs::remove_dir_all(&dir).ok();
+    /// # Ok::<(), ottla::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// None that a topic of an open broker can have.
+    pub fn partition_for_key<K: AsRef<[u8]> + ?Sized>(&self, key: &K) -> Result<Partition> {
+        self.partition(partition_for_key(key.as_ref(), self.partition_count()))
     }
 
     /// Every partition, in order.

@@ -23,7 +23,7 @@ impl ConsumerBuilder {
     /// is read once.
     ///
     /// # Errors
-    /// [`Closed`](crate::ErrorKind::Closed);
+    /// [`InvalidConfig`](crate::ErrorKind::InvalidConfig) for no partitions; [`Closed`](crate::ErrorKind::Closed);
     /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition) for a topic that was deleted.
     pub fn assign(self, partitions: impl IntoIterator<Item = Partition>) -> Result<Consumer> {
         Consumer::assign(self.broker, partitions)

@@ -32,6 +32,14 @@ const FETCH_BYTES: usize = 1024 * 1024;
 /// }
 /// consumer.seek(&orders.partition(0)?, Start::Earliest)?;
 /// assert_eq!(consumer.poll(Duration::ZERO)?.len(), 1);
+///
+/// // To go on where a replay has ended: seek to where it stands.
+/// let mut replay = orders.partition(0)?.read(Start::Earliest)?;
+/// while let Some(batch) = replay.next() {
+///     assert_eq!(batch?.iter().count(), 1);
+/// }
+/// consumer.seek(&orders.partition(0)?, Start::At(replay.position()))?;
+/// assert!(consumer.poll(Duration::ZERO)?.is_empty());
 /// # drop((orders, consumer, broker)); std::fs::remove_dir_all(&dir).ok();
 /// # Ok::<(), ottla::Error>(())
 /// ```
@@ -60,6 +68,9 @@ impl Consumer {
                 let reader = log.read(Start::Earliest)?;
                 consumer.assigned.push(Assigned { log, reader });
             }
+        }
+        if consumer.assigned.is_empty() {
+            return Err(Error::new(ErrorKind::InvalidConfig, "the consumer is assigned no partition"));
         }
         Ok(consumer)
     }

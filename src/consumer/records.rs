@@ -1,5 +1,6 @@
 //! What a poll hands out.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::model::{LeaderEpoch, Offset, PartitionId, Timestamp};
@@ -7,7 +8,7 @@ use crate::partition_log::PartitionLog;
 use crate::record_batch::{Headers, OwnedRecord, RecordBatch, RecordView, Records};
 
 /// The records of one [`poll`](crate::Consumer::poll): owns the bytes that were read, and lends the records.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct ConsumerRecords {
     batches: Vec<(Arc<PartitionLog>, RecordBatch)>,
 }
@@ -37,6 +38,12 @@ impl ConsumerRecords {
     }
 }
 
+impl fmt::Debug for ConsumerRecords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self).finish()
+    }
+}
+
 impl<'a> IntoIterator for &'a ConsumerRecords {
     type Item = ConsumerRecord<'a>;
     type IntoIter = ConsumerRecordIter<'a>;
@@ -47,10 +54,16 @@ impl<'a> IntoIterator for &'a ConsumerRecords {
 }
 
 /// The records of a poll, an iterator.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ConsumerRecordIter<'a> {
     batches: std::slice::Iter<'a, (Arc<PartitionLog>, RecordBatch)>,
     current: Option<(&'a PartitionLog, Records<'a>)>,
+}
+
+impl fmt::Debug for ConsumerRecordIter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.clone()).finish()
+    }
 }
 
 impl<'a> Iterator for ConsumerRecordIter<'a> {

@@ -116,10 +116,13 @@ impl PartitionLog {
 fn check_expected(records: &[Record<'_>], end: Offset) -> Result<()> {
     for (offset, record) in (end..).zip(records) {
         if let Some(expected) = record.expected_offset.filter(|expected| *expected != offset) {
-            let what = format!("the record was to get offset {expected}, and the partition ends at {end}");
-            return Err(Error::new(ErrorKind::UnexpectedOffset, what).at_offset(end).advise(
-                "read what came before it (wait for it with `Partition::wait_for`), and decide again",
-            ));
+            let what = format!("the record was to get offset {expected}, and would get {offset}");
+            let advice = if expected < offset {
+                "somebody was faster: read what came (wait for it with `Partition::wait_for`), and decide again"
+            } else {
+                "the expectation is ahead of the partition's end: expect no more than its log end offset"
+            };
+            return Err(Error::new(ErrorKind::UnexpectedOffset, what).at_offset(end).advise(advice));
         }
     }
     Ok(())

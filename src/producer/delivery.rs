@@ -47,6 +47,18 @@ impl Delivery {
         })
     }
 
+    /// The name of the topic.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        self.log.topic()
+    }
+
+    /// The partition that was chosen.
+    #[must_use]
+    pub fn partition(&self) -> PartitionId {
+        self.log.partition()
+    }
+
     /// The offset that the record has if it is acknowledged; of a batch, its first record.
     #[must_use]
     pub fn offset(&self) -> Offset {
@@ -61,7 +73,7 @@ impl fmt::Debug for Delivery {
 }
 
 /// Where an acknowledged record is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct RecordMetadata {
     topic: Arc<str>,
     partition: PartitionId,
@@ -98,5 +110,12 @@ impl RecordMetadata {
     #[must_use]
     pub fn timestamp(&self) -> Timestamp {
         self.assigned.timestamp
+    }
+}
+
+impl fmt::Debug for RecordMetadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { topic, partition, first, assigned } = self;
+        write!(f, "RecordMetadata({topic}-{partition}@{first}..={}, {})", assigned.offset, assigned.timestamp)
     }
 }

@@ -8,7 +8,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::{PartitionId, Record};
 use crate::partitioner::partition_for_key;
 
-/// Sends records to the topics of a [`Broker`]; clones are cheap, and every thread may send.
+/// Sends records to the topics of a [`Broker`]; clones are cheap, and every thread may send. A topic of another
+/// broker is sent to as well; only [`flush`](Self::flush) is this broker's.
 ///
 /// ```
 /// # let dir = std::env::temp_dir().join(format!("ottla-doc-producer-{}", std::process::id()));
@@ -53,7 +54,10 @@ impl Producer {
     /// # Errors
     /// Nothing was written: [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition),
     /// [`MessageTooLarge`](crate::ErrorKind::MessageTooLarge),
-    /// [`InvalidTimestamp`](crate::ErrorKind::InvalidTimestamp), [`Closed`](crate::ErrorKind::Closed), or
+    /// [`InvalidTimestamp`](crate::ErrorKind::InvalidTimestamp),
+    /// [`UnexpectedOffset`](crate::ErrorKind::UnexpectedOffset) of a conditional record,
+    /// [`InvalidRecord`](crate::ErrorKind::InvalidRecord) of one that chooses no partition among several,
+    /// [`Closed`](crate::ErrorKind::Closed), or
     /// [`StorageError`](crate::ErrorKind::StorageError) because an earlier write or sync has failed.
     pub fn send(&self, topic: &Topic, record: Record<'_>) -> Result<Delivery> {
         send(topic, &record)
@@ -62,7 +66,21 @@ impl Producer {
     /// Gives the records offsets one behind the other: all of them or none, also after a crash. Nobody's records
     /// come between them, and readers see all of them at once.
     ///
-    /// They go to one partition: that of those which choose one, by number or by key.
+    /// They go to one partition: that of those which choose one, by number or by key. An
+    /// [expected offset](Record::expected_offset) stands best on the first; a record further back is held to its own
+    /// place, and one that is refused refuses all.
+    ///
+    /// ```
+    /// # let dir = std::env::temp_dir().join(format!("ottla-doc-send-batch-{}", std::process::id()));
+    /// use ottla::{Broker, Record, TopicConfig};
+    /// let broker = Broker::open(&dir)?;
+    /// let transfers = broker.ensure_topic("transfers", TopicConfig::new())?;
+    /// let both = [Record::new("anna -7").expected_offset(0), Record::new("ben +7")];
+    /// let metadata = broker.producer().send_batch(&transfers, &both)?.wait()?;
+    /// assert_eq!((metadata.offset(), metadata.last_offset()), (0, 1));
+    /// # drop((transfers, broker)); std::fs::remove_dir_all(&dir).ok();
+    /// # Ok::<(), ottla::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Those of [`send`](Self::send); [`InvalidRecord`](crate::ErrorKind::InvalidRecord) for no records at all, or
