@@ -135,9 +135,13 @@ impl PartitionLog {
             Err(error) if error.kind() == ErrorKind::NotWritten => wait().and(Err(error)),
             waited => waited,
         };
-        match self.commit.state.lock().fallbacks.unreported.take() {
-            Some(error) => Err(self.place(error)),
-            None => waited,
+        match waited {
+            // Worse than what was not written: nobody knows.
+            Err(error) if error.kind() != ErrorKind::NotWritten => Err(error),
+            waited => match self.commit.state.lock().fallbacks.unreported.take() {
+                Some(error) => Err(self.place(error)),
+                None => waited,
+            },
         }
     }
 
@@ -198,11 +202,23 @@ impl PartitionLog {
         self.refuse_appends();
         let flushed = self.flush();
         let closed = match self.stop(&Stop::Closed) {
-            Stop::Closed => self.commit.leader.lock().writer.close(),
+            Stop::Closed => self.seal(),
             Stop::Abandoned | Stop::Deleted => Ok(()),
             failed @ Stop::Failed(_) => Err(failed.error()),
         };
         closed.map_err(|error| self.place(error)).and(flushed)
+    }
+
+    /// Seals the last segment, and says in the ends file that it is where the log ends: a roll after which the
+    /// disk took nothing more has moved the end without a commit.
+    fn seal(&self) -> Result<()> {
+        let mut leader = self.commit.leader.lock();
+        let end = leader.writer.end();
+        leader.writer.close()?;
+        if let Some(end) = end {
+            self.publish_proven(end);
+        }
+        Ok(())
     }
 
     /// Closes without writing what was taken, as a crash would.

@@ -92,7 +92,8 @@ impl Producer {
     /// Returns once everything that was sent to any topic before, by anybody, is on stable storage.
     ///
     /// # Errors
-    /// The first failure, of this call or since the last flush: nobody may have waited for the record.
+    /// The first failure, of this call or since the last flush, whoever's it was: nobody may have waited for the
+    /// record. Who shares a partition with others learns from [`Delivery::wait`] what became of his own.
     pub fn flush(&self) -> Result<()> {
         // Every topic, whatever becomes of one of them.
         self.broker.topics()?.iter().map(flush).fold(Ok(()), Result::and)
@@ -119,7 +120,8 @@ impl TopicProducer {
     /// Returns once everything that was sent to the topic before, by anybody, is on stable storage.
     ///
     /// # Errors
-    /// The first failure, of this call or since the last flush: nobody may have waited for the record.
+    /// The first failure, of this call or since the last flush, whoever's it was: nobody may have waited for the
+    /// record. Who shares a partition with others learns from [`Delivery::wait`] what became of his own.
     pub fn flush(&self) -> Result<()> {
         flush(&self.topic)
     }

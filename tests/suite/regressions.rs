@@ -278,3 +278,41 @@ fn closing_after_a_failed_roll_proves_what_was_written_before_it() {
     let found = values(&again.topic("t").unwrap().partition(0).unwrap()).unwrap();
     assert_eq!(found, [vec![1; 100], vec![2; 200]]);
 }
+
+/// A roll, and then a disk that took nothing more: the end had moved without a commit, and the marker vouched for
+/// a log that ended elsewhere than its proof.
+#[test]
+fn closing_after_a_roll_and_a_refused_write_proves_where_the_log_ends() {
+    for refused in ["write 00000000000000000001.log", "allocate 00000000000000000001.log"] {
+        let vfs = ScriptedVfs::new();
+        let broker = vfs.open_broker().unwrap();
+        let topic = broker.create_topic("t", TopicConfig::new().segment_bytes(1024)).unwrap();
+        send_all(&topic, [[1; 700]]).unwrap();
+        vfs.fail(refused, 0, std::io::ErrorKind::Other);
+        let error = topic.producer().send(Record::new(&[2; 700])).unwrap().wait().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotWritten);
+        vfs.fail_no_more();
+        _ = topic.producer().flush();
+        broker.close(TIMEOUT).unwrap();
+        let again = vfs.open_broker().unwrap();
+        assert!(again.recovery_report().is_clean());
+        let topic = again.topic("t").unwrap();
+        assert_eq!(values(&topic.partition(0).unwrap()).unwrap(), [[1; 700]]);
+        send_all(&topic, [[3; 700]]).unwrap();
+    }
+}
+
+/// A failure that an earlier write had left to report hid that a sync had failed.
+#[test]
+fn a_flush_says_the_worse_of_two_failures() {
+    let vfs = ScriptedVfs::new();
+    let broker = vfs.open_broker().unwrap();
+    let topic = broker.create_topic("t", TopicConfig::new()).unwrap();
+    let producer = topic.producer();
+    vfs.fail("write 00000000000000000000.log", 0, std::io::ErrorKind::StorageFull);
+    assert_eq!(producer.send(Record::new("one")).unwrap().wait().unwrap_err().kind(), ErrorKind::NotWritten);
+    vfs.fail_no_more();
+    _ = producer.send(Record::new("two")).unwrap();
+    vfs.fail("sync 00000000000000000000.log", 0, std::io::ErrorKind::Other);
+    assert!(producer.flush().unwrap_err().is_indeterminate());
+}
