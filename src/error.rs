@@ -268,6 +268,14 @@ impl fmt::Display for Report {
     }
 }
 
+/// The first error of the two, but one that leaves the log as it was only where there is no other.
+pub(crate) fn worse(one: Result<()>, other: Result<()>) -> Result<()> {
+    match (one, other) {
+        (Err(one), Err(other)) if one.kind() == ErrorKind::NotWritten => Err(other),
+        (one, other) => one.and(other),
+    }
+}
+
 /// Gives an `io::Error` its place.
 pub(crate) trait IoContext<T> {
     /// `action` is an infinitive: "read", "sync", "create".

@@ -11,7 +11,7 @@ use super::options::BrokerOptions;
 use super::recovery_report::RecoveryReport;
 use super::topic_logs::TopicLogs;
 use crate::ends_file::EndsFile;
-use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result, worse};
 use crate::model::TopicName;
 use crate::sync::{AtomicBool, Mutex, Ordering, RwLock};
 use crate::vfs::{EntryKind, Vfs, VfsLock};
@@ -112,14 +112,6 @@ impl Shared {
             outcome = worse(outcome, closed);
         }
         outcome
-    }
-}
-
-/// The first error, but one that leaves the log as it was only where there is no other.
-fn worse(one: Result<()>, other: Result<()>) -> Result<()> {
-    match (one, other) {
-        (Err(one), Err(other)) if one.kind() == ErrorKind::NotWritten => Err(other),
-        (one, other) => one.and(other),
     }
 }
 

@@ -87,7 +87,8 @@ pub fn delete(shared: &Shared, name: &str) -> Result<()> {
         topic.logs.iter().for_each(|log| log.fail(error.clone()));
     }
     stored.map_err(place)?;
-    if let Some(topic) = shared.topics.write().remove(&name) {
+    let removed = shared.topics.write().remove(&name);
+    if let Some(topic) = removed {
         topic.logs.iter().for_each(|log| log.delete());
     }
     remove(shared, &mut admin, &name, &deleting).map_err(|error| error.in_topic(name.as_str()))

@@ -17,7 +17,7 @@ use std::path::Path;
 use crate::error::{Error, IoContext, Result};
 use crate::file_name::LEADER_EPOCH_CHECKPOINT;
 use crate::model::{LeaderEpoch, MAX_OFFSET, Offset};
-use crate::vfs::{Vfs, read_file, replace_file};
+use crate::vfs::{Vfs, commit_file, read_file, stage_file};
 
 /// The leader epochs of a partition, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,9 +70,15 @@ impl LeaderEpochs {
         }
     }
 
-    pub fn store(&self, vfs: &dyn Vfs, dir: &Path) -> Result<()> {
-        replace_file(vfs, dir, LEADER_EPOCH_CHECKPOINT, self.encode().as_bytes())
-            .doing("replace", &dir.join(LEADER_EPOCH_CHECKPOINT))
+    /// Writes the checkpoint under its temporary name, durably.
+    pub fn stage(&self, vfs: &dyn Vfs, dir: &Path) -> Result<()> {
+        stage_file(vfs, dir, LEADER_EPOCH_CHECKPOINT, self.encode().as_bytes())
+            .doing("write", &dir.join(LEADER_EPOCH_CHECKPOINT))
+    }
+
+    /// Gives what was staged its name, durably.
+    pub fn commit(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
+        commit_file(vfs, dir, LEADER_EPOCH_CHECKPOINT).doing("replace", &dir.join(LEADER_EPOCH_CHECKPOINT))
     }
 
     pub fn encode(&self) -> String {

@@ -77,16 +77,20 @@ impl Epochs {
     fn settle(&mut self, end: Offset, dir: &SegmentDir) -> Result<()> {
         match self.due {
             None | Some(0) => Ok(()),
-            Some(_) => self.epoch_at(end, dir).map(|_| ()),
+            Some(_) => match self.epoch_at(end, dir) {
+                Ok(_) => Ok(()),
+                Err(WriteError::NotWritten(error) | WriteError::Indeterminate(error)) => Err(error),
+            },
         }
     }
 
     /// The epoch for an append at `offset`; one that begins is durable when it returns.
-    fn epoch_at(&mut self, offset: Offset, dir: &SegmentDir) -> Result<LeaderEpoch> {
+    fn epoch_at(&mut self, offset: Offset, dir: &SegmentDir) -> Result<LeaderEpoch, WriteError> {
         if let Some(epoch) = self.due {
             let mut known = self.known.clone();
             known.begin(epoch, offset);
-            known.store(dir.vfs().as_ref(), dir.path())?;
+            known.stage(dir.vfs().as_ref(), dir.path()).map_err(WriteError::NotWritten)?;
+            LeaderEpochs::commit(dir.vfs().as_ref(), dir.path()).map_err(WriteError::Indeterminate)?;
             (self.known, self.due) = (known, None);
         }
         Ok(self.known.latest().unwrap_or_default())
@@ -125,8 +129,7 @@ impl Writer {
     /// what comes before [`end`](Self::end) is written.
     pub fn write(&mut self, filled: &mut Filled, now: Timestamp) -> Result<(), WriteError> {
         let Some(first) = filled.batches.first() else { return Ok(()) };
-        let epoch =
-            self.epochs.epoch_at(first.header.base_offset, &self.dir).map_err(WriteError::NotWritten)?;
+        let epoch = self.epochs.epoch_at(first.header.base_offset, &self.dir)?;
         for batch in &mut filled.batches {
             batch.header.leader_epoch = epoch.cast_signed();
             batch.seal(&mut filled.buffer);
@@ -170,35 +173,39 @@ impl Writer {
         active.seal(&self.config).map(|_| ())
     }
 
-    /// Seals the active segment, which syncs it, and only then gives the next one its name.
+    /// Seals the active segment, which syncs it, and only then gives the next one its name. If that cannot be
+    /// created, the old one is taken up again; if the directory cannot be synced, nobody knows.
     fn roll(&mut self, base: Offset, now: Timestamp) -> Result<(), WriteError> {
+        self.check_place_is_free(base).map_err(WriteError::Indeterminate)?;
         let active = self.active.take().ok_or_else(ended)?;
-        let old = active.base_offset();
+        let end = LogEnd::of(&active);
         let sealed = active.seal(&self.config).map_err(WriteError::Indeterminate)?;
-        match self.create_next(base, now) {
-            Ok(next) => {
-                self.replace_last([
-                    Segment::Sealed(Arc::new(sealed)),
-                    Segment::Active(Arc::clone(next.reader())),
-                ]);
-                self.active = Some(next);
-                Ok(())
-            }
+        let next = match ActiveSegment::create(&self.dir, base, &self.config, now) {
+            Ok(next) => next,
             Err(error) => {
-                self.take_back(old, base, now).map_err(WriteError::Indeterminate)?;
-                Err(WriteError::NotWritten(error))
+                self.take_back(end, base, now).map_err(WriteError::Indeterminate)?;
+                return Err(WriteError::NotWritten(error));
+            }
+        };
+        self.sync_dir().map_err(WriteError::Indeterminate)?;
+        self.replace_last([Segment::Sealed(Arc::new(sealed)), Segment::Active(Arc::clone(next.reader()))]);
+        self.active = Some(next);
+        Ok(())
+    }
+
+    /// Nobody but us makes segments: one that is there already is not ours to remove.
+    fn check_place_is_free(&self, base: Offset) -> Result<()> {
+        let path = self.dir.file(SegmentFile::Log, base);
+        match self.dir.vfs().kind(&path).doing("look at", &path)? {
+            None => Ok(()),
+            Some(_) => {
+                Err(Error::corrupt("something stands in the place of the next segment").in_file(&path))
             }
         }
     }
 
-    fn create_next(&self, base: Offset, now: Timestamp) -> Result<ActiveSegment> {
-        let next = ActiveSegment::create(&self.dir, base, &self.config, now)?;
-        self.sync_dir()?;
-        Ok(next)
-    }
-
     /// Removes what there is of a segment that could not be created, and takes the one before it up again.
-    fn take_back(&mut self, old: Offset, base: Offset, now: Timestamp) -> Result<()> {
+    fn take_back(&mut self, end: LogEnd, base: Offset, now: Timestamp) -> Result<()> {
         for file in SegmentFile::ALL {
             let path = self.dir.file(file, base);
             if self.dir.vfs().kind(&path).doing("look at", &path)?.is_some() {
@@ -206,7 +213,10 @@ impl Writer {
             }
         }
         self.sync_dir()?;
-        let again = ActiveSegment::open(&self.dir, old, &self.config, now, StoredIndexes::Trusted)?;
+        let again = ActiveSegment::open(&self.dir, end.segment, &self.config, now, StoredIndexes::Trusted)?;
+        if LogEnd::of(&again) != end {
+            return Err(Error::corrupt(format!("a segment was sealed at {end}, and ends elsewhere")));
+        }
         self.replace_last([Segment::Active(Arc::clone(again.reader()))]);
         self.active = Some(again);
         Ok(())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Delivery;
 use crate::broker::{Broker, Topic};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, worse};
 use crate::model::{PartitionId, Record};
 use crate::partitioner::partition_for_key;
 
@@ -96,7 +96,7 @@ impl Producer {
     /// record. Who shares a partition with others learns from [`Delivery::wait`] what became of his own.
     pub fn flush(&self) -> Result<()> {
         // Every topic, whatever becomes of one of them.
-        self.broker.topics()?.iter().map(flush).fold(Ok(()), Result::and)
+        self.broker.topics()?.iter().map(flush).fold(Ok(()), worse)
     }
 }
 
@@ -158,13 +158,13 @@ fn send_batch(topic: &Topic, records: &[Record<'_>]) -> Result<Delivery> {
     Ok(Delivery::new(Arc::clone(log), assigned, records.len()))
 }
 
-/// A topic that is deleted meanwhile has nothing left to flush.
+/// Every partition, whatever becomes of one of them; a topic that is deleted meanwhile has nothing to flush.
 fn flush(topic: &Topic) -> Result<()> {
-    let flushed = topic.partitions().map(|partition| partition.log().flush());
-    match flushed.fold(Ok(()), Result::and) {
+    let flushed = topic.partitions().map(|partition| match partition.log().flush() {
         Err(error) if error.kind() == ErrorKind::UnknownTopicOrPartition => Ok(()),
         outcome => outcome,
-    }
+    });
+    flushed.fold(Ok(()), worse)
 }
 
 /// The partition of records that go together: the one that all agree on who choose one, else a sticky one.

@@ -316,3 +316,21 @@ fn a_flush_says_the_worse_of_two_failures() {
     vfs.fail("sync 00000000000000000000.log", 0, std::io::ErrorKind::Other);
     assert!(producer.flush().unwrap_err().is_indeterminate());
 }
+
+/// The same over several partitions.
+#[test]
+fn a_flush_of_a_topic_says_the_worst_of_its_partitions() {
+    let vfs = ScriptedVfs::new();
+    let broker = vfs.open_broker().unwrap();
+    let topic = broker.create_topic("t", TopicConfig::new().partitions(2)).unwrap();
+    let producer = topic.producer();
+    for partition in 0..2 {
+        producer.send(Record::new("durable").partition(partition)).unwrap().wait().unwrap();
+    }
+    vfs.fail("write 0000", 0, std::io::ErrorKind::StorageFull);
+    assert!(producer.send(Record::new("one").partition(0)).unwrap().wait().unwrap_err().is_retriable());
+    vfs.fail_no_more();
+    _ = producer.send(Record::new("two").partition(1)).unwrap();
+    vfs.fail("sync 0000", 0, std::io::ErrorKind::Other);
+    assert!(producer.flush().unwrap_err().is_indeterminate());
+}

@@ -57,7 +57,7 @@ proptest! {
     #[test]
     fn everything_is_read_back_from_everywhere(
         steps in vec(step(), 1..60),
-        segment_bytes in 1024..6000u64,
+        segment_bytes in 2048..6000u64,
         interval in 0..3000u64,
         segment_ms in prop_oneof![Just(1u64 << 40), Just(1000)],
         batch_size in prop_oneof![Just(0usize), Just(400), Just(16 * 1024)],
