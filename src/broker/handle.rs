@@ -10,6 +10,7 @@ use super::recovery_report::RecoveryReport;
 use super::shared::Shared;
 use super::topic::Topic;
 use super::topics;
+use crate::clock::Clock;
 use crate::config::TopicConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::TopicName;
@@ -158,6 +159,10 @@ impl Broker {
     #[must_use]
     pub fn recovery_report(&self) -> &RecoveryReport {
         &self.shared.report
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.shared.options.clock
     }
 
     pub(crate) fn check_open(&self) -> Result<()> {

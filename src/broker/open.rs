@@ -1,6 +1,6 @@
 //! Opening a directory: everything is read and judged before anything is written.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use super::recovery_report::{PartitionRecovery, RecoveryReport};
 use super::shared::{Admin, Shared};
 use super::topic_logs::TopicLogs;
 use super::{marker, partition_metadata, topics};
-use crate::ends_file::{EndsFile, Owner, ProvenEnd};
+use crate::ends_file::{EndsFile, EndsSlot, Owner, ProvenEnd};
 use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::file_name::{LOCK, partition_dir};
+use crate::file_name::{ENDS, LOCK, partition_dir};
 use crate::model::{PartitionId, TopicName};
 use crate::partition_log::{
     Cut, LastStop, LeaderEpochs, LogContext, PartitionLog, Plan, apply, plan, settle,
@@ -88,6 +88,7 @@ struct Candidate {
     name: TopicName,
     context: LogContext,
     proven: ProvenEnd,
+    epochs: LeaderEpochs,
 }
 
 struct Opening<'a> {
@@ -106,13 +107,7 @@ impl Opening<'_> {
         let manifest = Manifest::default();
         manifest.stage(self.vfs.as_ref(), self.root)?;
         Manifest::commit(self.vfs.as_ref(), self.root)?;
-        self.finish(
-            lock,
-            manifest,
-            Arc::new(ends),
-            BTreeMap::new(),
-            RecoveryReport { clean: true, ..RecoveryReport::default() },
-        )
+        self.finish(lock, manifest, Arc::new(ends), BTreeMap::new(), RecoveryReport::of_clean_stop())
     }
 
     /// A directory that was closed in order.
@@ -121,11 +116,11 @@ impl Opening<'_> {
         let candidates = self.candidates(&manifest, &ends)?;
         let logs = candidates
             .into_iter()
-            .map(|Candidate { name, context, proven }| open_log(name, context, proven, LastStop::Clean))
+            .map(|candidate| candidate.open(LastStop::Clean))
             .collect::<Result<Vec<_>>>()?;
         self.name_holder(lock.as_ref())?;
         marker::remove(self.vfs.as_ref(), self.root)?;
-        let report = RecoveryReport { clean: true, ..RecoveryReport::default() };
+        let report = RecoveryReport::of_clean_stop();
         let topics = group(&manifest, logs);
         self.finish(lock, manifest, ends, topics, report)
     }
@@ -145,18 +140,17 @@ impl Opening<'_> {
         let mut report = RecoveryReport::default();
         let mut logs = Vec::new();
         for (candidate, cut) in self.candidates(&manifest, &ends)?.into_iter().zip(cuts) {
-            let Candidate { name, context, proven } = candidate;
-            let outcome = apply(&context, &cut)?;
+            let outcome = apply(&candidate.context, &cut)?;
             if outcome.cut_bytes > 0 {
                 report.partitions.push(PartitionRecovery {
-                    topic: name.as_str().to_owned(),
-                    partition: context.partition,
+                    topic: candidate.name.as_str().to_owned(),
+                    partition: candidate.context.partition,
                     end: cut.end.offset,
                     cut_bytes: outcome.cut_bytes,
                     quarantined: outcome.quarantined,
                 });
             }
-            let log = open_log(name, context, proven, LastStop::Unclean(cut.end))?;
+            let log = candidate.open(LastStop::Unclean(cut.end))?;
             log.1.publish();
             logs.push(log);
         }
@@ -190,14 +184,16 @@ impl Opening<'_> {
 
     /// The partitions of every live topic, with the evidence of what they hold.
     fn candidates(&self, manifest: &Manifest, ends: &Arc<EndsFile>) -> Result<Vec<Candidate>> {
-        let proven = ends.proven();
+        let mut slots = ends.slots();
         let mut candidates = Vec::new();
         for (name, entry) in live(manifest) {
             for partition in 0..entry.config.partitions {
-                candidates.push(self.candidate(name, entry, partition, ends, &proven)?);
+                let slot = slots.remove(&Owner { topic: entry.id, partition });
+                candidates.push(self.candidate(name, entry, partition, slot)?);
             }
         }
-        ends.retain(|owner| live(manifest).any(|(_, entry)| entry.id == owner.topic));
+        // What is left belongs to topics that are no more.
+        ends.retain(|owner| !slots.contains_key(owner));
         Ok(candidates)
     }
 
@@ -206,21 +202,19 @@ impl Opening<'_> {
         name: &TopicName,
         entry: &TopicEntry,
         partition: PartitionId,
-        ends: &Arc<EndsFile>,
-        proven: &HashMap<Owner, ProvenEnd>,
+        slot: Option<(EndsSlot, ProvenEnd)>,
     ) -> Result<Candidate> {
         let place = |error: Error| error.in_partition(name.as_str(), partition);
         let dir = self.root.join(partition_dir(name, partition));
         partition_metadata::check(self.vfs.as_ref(), &dir, entry.id).map_err(place)?;
-        let owner = Owner { topic: entry.id, partition };
-        let Some(proven) = proven.get(&owner) else {
+        let Some((slot, proven)) = slot else {
             let what = "the ends file says nothing of the partition: both of its slots are damaged, or gone";
-            return Err(place(Error::corrupt(what).in_file(&self.root.join(crate::file_name::ENDS)))
+            return Err(place(Error::corrupt(what).in_file(&self.root.join(ENDS)))
                 .advise("restore it from a copy; nothing in the directory was changed"));
         };
-        LeaderEpochs::check(self.vfs.as_ref(), &dir, proven.offset).map_err(place)?;
-        let context = topics::context(&self.vfs, self.root, &self.options, name, entry, ends.slot(owner));
-        Ok(Candidate { name: name.clone(), context, proven: *proven })
+        let epochs = LeaderEpochs::load(self.vfs.as_ref(), &dir, proven.offset).map_err(place)?;
+        let context = topics::context(&self.vfs, self.root, &self.options, name, entry, slot);
+        Ok(Candidate { name: name.clone(), context, proven, epochs })
     }
 
     fn name_holder(&self, lock: &dyn VfsLock) -> Result<()> {
@@ -235,10 +229,13 @@ fn live(manifest: &Manifest) -> impl Iterator<Item = (&TopicName, &TopicEntry)> 
 
 type OpenLog = (TopicName, Arc<PartitionLog>);
 
-fn open_log(name: TopicName, context: LogContext, proven: ProvenEnd, last_stop: LastStop) -> Result<OpenLog> {
-    let (topic, partition) = (Arc::clone(&context.topic), context.partition);
-    let log = PartitionLog::open(context, proven, last_stop);
-    log.map(|log| (name, Arc::new(log))).map_err(|error| error.in_partition(&topic, partition))
+impl Candidate {
+    fn open(self, last_stop: LastStop) -> Result<OpenLog> {
+        let Self { name, context, proven, epochs } = self;
+        let (topic, partition) = (Arc::clone(&context.topic), context.partition);
+        let log = PartitionLog::open(context, proven, epochs, last_stop);
+        log.map(|log| (name, Arc::new(log))).map_err(|error| error.in_partition(&topic, partition))
+    }
 }
 
 /// What every partition needs, or the damage of all that are damaged.

@@ -13,6 +13,11 @@ pub struct RecoveryReport {
 }
 
 impl RecoveryReport {
+    /// Of a directory that is new, or was closed in order.
+    pub(super) fn of_clean_stop() -> Self {
+        Self { clean: true, ..Self::default() }
+    }
+
     /// True if the directory was new, or closed in order.
     #[must_use]
     pub fn is_clean(&self) -> bool {

@@ -1,7 +1,7 @@
 //! What all handles of a broker share: the open directory.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use super::options::BrokerOptions;
 use super::recovery_report::RecoveryReport;
 use super::topic_logs::TopicLogs;
 use crate::ends_file::EndsFile;
-use crate::error::{Error, ErrorKind, IoContext, Result, worse};
+use crate::error::{Error, ErrorKind, Result, worse};
 use crate::model::TopicName;
 use crate::sync::{AtomicBool, Mutex, Ordering, RwLock};
-use crate::vfs::{EntryKind, Vfs, VfsLock};
+use crate::vfs::{Vfs, VfsLock};
 
 /// How long dropping the last handle may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -129,9 +129,4 @@ impl Drop for Shared {
 
 pub fn closed() -> Error {
     Error::new(ErrorKind::Closed, "the broker is closed").advise("open the directory again")
-}
-
-/// What stands at a path below the root, for undoing and deleting.
-pub fn is_directory(vfs: &dyn Vfs, path: &Path) -> Result<bool> {
-    Ok(vfs.kind(path).doing("look at", path)? == Some(EntryKind::Directory))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::manifest::{Manifest, TopicEntry, TopicState};
 use super::options::BrokerOptions;
 use super::partition_metadata;
-use super::shared::{Admin, Shared, is_directory};
+use super::shared::{Admin, Shared};
 use super::topic_logs::TopicLogs;
 use crate::config::TopicConfig;
 use crate::ends_file::{EndsSlot, Owner, ProvenEnd};
@@ -106,7 +106,7 @@ pub fn remove(shared: &Shared, admin: &mut Admin, name: &TopicName, entry: &Topi
             if belongs_to(shared, &live, entry)? {
                 shared.vfs.rename(&live, &dead).doing("rename", &live)?;
             }
-            if is_directory(shared.vfs.as_ref(), &dead)? {
+            if is_directory(shared, &dead)? {
                 doomed.push(dead);
             }
         }
@@ -197,7 +197,7 @@ fn store(
 /// Writes the first slot of every partition, durably.
 fn claim_slots(shared: &Shared, entry: &TopicEntry) -> Result<Vec<EndsSlot>> {
     let owners = (0..entry.config.partitions).map(|partition| Owner { topic: entry.id, partition });
-    let slots: Vec<_> = owners.map(|owner| shared.ends.slot(owner)).collect();
+    let slots = shared.ends.claim(owners);
     slots.iter().for_each(|slot| slot.publish(ProvenEnd { generation: 1, ..ProvenEnd::default() }));
     shared.ends.sync().map(|()| slots)
 }
@@ -239,13 +239,17 @@ fn undo(shared: &Shared, admin: &mut Admin, name: &TopicName, id: TopicId, made:
 
 /// True if there is a directory of this very topic: a name may be taken by something else meanwhile.
 fn belongs_to(shared: &Shared, dir: &Path, entry: &TopicEntry) -> Result<bool> {
-    if !is_directory(shared.vfs.as_ref(), dir)? {
+    if !is_directory(shared, dir)? {
         return Ok(false);
     }
     let entries = shared.vfs.read_dir(dir).doing("list", dir)?;
     // A creation that was interrupted may not have come to the topic id.
     Ok(partition_metadata::check(shared.vfs.as_ref(), dir, entry.id).is_ok()
         || entry.state == TopicState::Creating && entries.iter().all(|entry| entry.kind == EntryKind::File))
+}
+
+fn is_directory(shared: &Shared, path: &Path) -> Result<bool> {
+    Ok(shared.vfs.kind(path).doing("look at", path)? == Some(EntryKind::Directory))
 }
 
 /// Removes a directory and the files in it; a directory inside it is nobody's that we know, and stays.

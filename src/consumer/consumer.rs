@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::ConsumerRecords;
 use crate::broker::{Broker, Partition};
+use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Offset, Start};
 use crate::partition_log::{BatchReader, PartitionLog};
@@ -46,6 +47,7 @@ const FETCH_BYTES: usize = 1024 * 1024;
 pub struct Consumer {
     /// Keeps the broker open.
     _broker: Broker,
+    clock: Clock,
     assigned: Vec<Assigned>,
     /// The partition with which the next poll begins, so that a busy one does not starve the others.
     turn: usize,
@@ -60,7 +62,9 @@ struct Assigned {
 impl Consumer {
     pub(super) fn assign(broker: Broker, partitions: impl IntoIterator<Item = Partition>) -> Result<Self> {
         broker.check_open()?;
-        let mut consumer = Self { _broker: broker, assigned: Vec::new(), turn: 0, signal: Signal::new() };
+        let clock = broker.clock().clone();
+        let signal = Signal::new();
+        let mut consumer = Self { _broker: broker, clock, assigned: Vec::new(), turn: 0, signal };
         for partition in partitions {
             if consumer.find(&partition).is_none() {
                 let log = Arc::clone(partition.log());
@@ -88,18 +92,15 @@ impl Consumer {
     /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition) once an assigned topic was
     /// deleted.
     pub fn poll(&mut self, timeout: Duration) -> Result<ConsumerRecords> {
-        let Some(clock) = self.assigned.first().map(|first| first.log.clock().clone()) else {
-            return Err(Error::new(ErrorKind::InvalidConfig, "the consumer is assigned no partition"));
-        };
-        let deadline = clock.monotonic().saturating_add(timeout);
+        let deadline = self.clock.monotonic().saturating_add(timeout);
         loop {
             let seen = self.signal.generation();
             let records = self.fetch()?;
-            if !records.is_empty() || clock.monotonic() >= deadline {
+            if !records.is_empty() || self.clock.monotonic() >= deadline {
                 return Ok(records);
             }
             if !self.make_visible() {
-                clock.wait(&self.signal, seen, deadline);
+                self.clock.wait(&self.signal, seen, deadline);
             }
         }
     }

@@ -129,10 +129,11 @@ impl EndsFile {
         Self::open(vfs, root)
     }
 
-    /// What the slots say of each partition.
-    pub fn proven(&self) -> HashMap<Owner, ProvenEnd> {
+    /// The slot of each partition that has one, with what it says.
+    pub fn slots(self: &Arc<Self>) -> HashMap<Owner, (EndsSlot, ProvenEnd)> {
         let state = self.state.lock();
-        state.cells.iter().filter_map(|cell| cell.newest).collect()
+        let owned = state.cells.iter().enumerate().filter_map(|(at, cell)| Some((at, cell.newest?)));
+        owned.map(|(cell, (owner, end))| (owner, (self.handle(owner, cell), end))).collect()
     }
 
     /// Frees the cells of all owners but those that are named: of topics that are no more.
@@ -146,21 +147,26 @@ impl EndsFile {
         }
     }
 
-    /// The slot of a partition, which has one already, or gets a free one.
-    pub fn slot(self: &Arc<Self>, owner: Owner) -> EndsSlot {
+    /// Gives each of these new owners a free cell.
+    pub fn claim(self: &Arc<Self>, owners: impl IntoIterator<Item = Owner>) -> Vec<EndsSlot> {
         let mut state = self.state.lock();
-        let owned = |cell: &Cell| cell.newest.is_some_and(|(of, _)| of == owner);
-        let free = |cell: &Cell| cell.newest.is_none();
-        let found = state.cells.iter().position(owned).or_else(|| state.cells.iter().position(free));
-        let cell = found.unwrap_or_else(|| {
-            state.cells.push(Cell::default());
-            state.cells.len().saturating_sub(1)
-        });
-        if let Some(cell) = state.cells.get_mut(cell)
-            && cell.newest.is_none()
-        {
-            cell.newest = Some((owner, ProvenEnd::default()));
-        }
+        let mut at = 0;
+        let mut claim = |owner| {
+            while state.cells.get(at).is_some_and(|cell| cell.newest.is_some()) {
+                at = at.saturating_add(1);
+            }
+            if at == state.cells.len() {
+                state.cells.push(Cell::default());
+            }
+            if let Some(cell) = state.cells.get_mut(at) {
+                cell.newest = Some((owner, ProvenEnd::default()));
+            }
+            self.handle(owner, at)
+        };
+        owners.into_iter().map(&mut claim).collect()
+    }
+
+    fn handle(self: &Arc<Self>, owner: Owner, cell: usize) -> EndsSlot {
         EndsSlot { ends: Arc::clone(self), owner, cell }
     }
 

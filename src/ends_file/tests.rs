@@ -1,5 +1,6 @@
 //! Slots and twins: what survives what.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,6 +25,12 @@ fn create(vfs: &MemoryVfs) -> Arc<EndsFile> {
 
 fn reopen(vfs: &MemoryVfs) -> EndsFile {
     EndsFile::open(vfs, Path::new(ROOT)).unwrap()
+}
+
+/// What the file says after a reopening.
+fn proven(vfs: &MemoryVfs) -> HashMap<Owner, ProvenEnd> {
+    let slots = Arc::new(reopen(vfs)).slots();
+    slots.into_iter().map(|(owner, (_, end))| (owner, end)).collect()
 }
 
 fn file(vfs: &MemoryVfs) -> Arc<dyn VfsFile> {
@@ -67,25 +74,25 @@ fn a_damaged_slot_is_no_slot() {
 fn what_was_published_is_read_again() {
     let vfs = MemoryVfs::new();
     let ends = create(&vfs);
-    let slots: Vec<_> = (0..20).map(|partition| ends.slot(owner(partition))).collect();
+    let slots = ends.claim((0..20).map(owner));
     for (slot, offset) in slots.iter().zip(0..) {
         slot.publish(end(offset));
         slot.publish(end(offset + 100));
     }
-    let proven = reopen(&vfs).proven();
-    assert_eq!(proven.len(), 20);
+    let found = proven(&vfs);
+    assert_eq!(found.len(), 20);
     for (partition, offset) in (0..20).zip(100..) {
-        assert_eq!(proven[&owner(partition)], end(offset));
+        assert_eq!(found[&owner(partition)], end(offset));
     }
-    let renewed = reopen(&vfs).renew(&vfs, Path::new(ROOT)).unwrap();
-    assert_eq!(renewed.proven(), proven);
+    reopen(&vfs).renew(&vfs, Path::new(ROOT)).unwrap();
+    assert_eq!(proven(&vfs), found);
 }
 
 #[test]
 fn the_twin_with_the_newest_durable_state_is_never_written() {
     let vfs = MemoryVfs::new();
     let ends = create(&vfs);
-    let slot = ends.slot(owner(0));
+    let slot = ends.claim([owner(0)]).remove(0);
     let twins = |content: Vec<u8>| [4096, 8192].map(|at| Slot::decode(content.get(at..at + SLOT_LEN)?));
     for round in 1..10u64 {
         slot.publish(end(round * 10));
@@ -106,12 +113,13 @@ fn a_new_life_spares_the_newest_twin_of_the_last_one() {
     for publications in 1..4 {
         let vfs = MemoryVfs::new();
         let ends = create(&vfs);
+        let slot = &ends.claim([owner(0)])[0];
         for offset in 1..=publications {
-            ends.slot(owner(0)).publish(end(offset));
+            slot.publish(end(offset));
             ends.sync().unwrap();
         }
         let newest = Slot { sequence: publications, owner: owner(0), end: end(publications) };
-        Arc::new(reopen(&vfs)).slot(owner(0)).publish(end(99));
+        Arc::new(reopen(&vfs)).slots()[&owner(0)].0.publish(end(99));
         let content = content(&vfs);
         let twins = [4096, 8192].map(|at| Slot::decode(content.get(at..at + SLOT_LEN)?));
         assert!(twins.contains(&Some(newest)), "{publications}: {twins:?}");
@@ -122,33 +130,33 @@ fn a_new_life_spares_the_newest_twin_of_the_last_one() {
 fn a_bad_slot_falls_back_to_its_twin_and_two_bad_ones_to_nothing() {
     let vfs = MemoryVfs::new();
     let ends = create(&vfs);
-    let slot = ends.slot(owner(0));
+    let slot = ends.claim([owner(0)]).remove(0);
     slot.publish(end(1));
     ends.sync().unwrap();
     slot.publish(end(2));
     let newest = if Slot::decode(&content(&vfs)[4096..4608]).unwrap().end == end(2) { 4096 } else { 8192 };
-    assert_eq!(reopen(&vfs).proven()[&owner(0)], end(2));
+    assert_eq!(proven(&vfs)[&owner(0)], end(2));
     file(&vfs).write_at(&[0xff; 60], newest).unwrap();
-    assert_eq!(reopen(&vfs).proven()[&owner(0)], end(1));
+    assert_eq!(proven(&vfs)[&owner(0)], end(1));
     file(&vfs).write_at(&[0; 8192], 4096).unwrap();
-    assert!(reopen(&vfs).proven().is_empty());
+    assert!(proven(&vfs).is_empty());
 }
 
 #[test]
 fn a_new_owner_of_a_cell_outlives_the_old_ones_slots() {
     let vfs = MemoryVfs::new();
     let ends = create(&vfs);
-    let old = ends.slot(owner(0));
+    let old = ends.claim([owner(0)]).remove(0);
     for offset in 0..50 {
         old.publish(end(offset));
     }
     ends.sync().unwrap();
     old.publish(end(50));
     ends.retain(|_| false);
-    let new = ends.slot(owner(1));
+    let new = ends.claim([owner(1)]).remove(0);
     new.publish(end(1));
     old.publish(end(99));
-    assert_eq!(reopen(&vfs).proven(), [(owner(1), end(1))].into());
+    assert_eq!(proven(&vfs), [(owner(1), end(1))].into());
 }
 
 #[test]

@@ -51,23 +51,20 @@ impl LeaderEpochs {
         self.entries.retain(|entry| entry.start < end);
     }
 
-    /// Fails if a partition that holds records up to `end` has no readable epochs: they cannot be made again.
-    pub fn check(vfs: &dyn Vfs, dir: &Path, end: Offset) -> Result<()> {
-        if end > 0 && Self::load(vfs, dir)?.latest().is_none() {
-            let what = "the leader epochs of a partition with records are missing";
-            return Err(Error::corrupt(what).in_file(&dir.join(LEADER_EPOCH_CHECKPOINT)));
-        }
-        Ok(())
-    }
-
-    /// Reads the checkpoint of a partition directory; a missing one is one without entries.
-    pub fn load(vfs: &dyn Vfs, dir: &Path) -> Result<Self> {
+    /// Reads the checkpoint of a partition directory. A missing one is one without entries, unless the partition
+    /// is known to hold records, up to `end`: their epochs cannot be made again.
+    pub fn load(vfs: &dyn Vfs, dir: &Path, end: Offset) -> Result<Self> {
         let path = dir.join(LEADER_EPOCH_CHECKPOINT);
-        match read_file(vfs, &path, MAX_LEN) {
-            Ok(bytes) => Self::decode(&bytes).map_err(|error| error.in_file(&path)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(error).doing("read", &path),
+        let epochs = match read_file(vfs, &path, MAX_LEN) {
+            Ok(bytes) => Self::decode(&bytes).map_err(|error| error.in_file(&path))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::default(),
+            Err(error) => return Err(error).doing("read", &path),
+        };
+        if end > 0 && epochs.latest().is_none() {
+            let what = "the leader epochs of a partition with records are missing";
+            return Err(Error::corrupt(what).in_file(&path));
         }
+        Ok(epochs)
     }
 
     /// Writes the checkpoint under its temporary name, durably.

@@ -94,8 +94,12 @@ impl PartitionLog {
     }
 
     /// Opens a partition that ends where `proven` says, or where it was recovered to. Writes nothing.
-    pub fn open(context: LogContext, proven: ProvenEnd, last_stop: LastStop) -> Result<Self> {
-        let epochs = LeaderEpochs::load(context.dir.vfs().as_ref(), context.dir.path())?;
+    pub fn open(
+        context: LogContext,
+        proven: ProvenEnd,
+        epochs: LeaderEpochs,
+        last_stop: LastStop,
+    ) -> Result<Self> {
         let bases = segment_bases(&context.dir)?;
         let Some((last, sealed)) = bases.split_last() else {
             return Err(Error::corrupt("the partition has no segment").in_file(context.dir.path()));
@@ -160,10 +164,6 @@ impl PartitionLog {
 
     pub fn partition(&self) -> PartitionId {
         self.context.partition
-    }
-
-    pub fn clock(&self) -> &Clock {
-        &self.context.clock
     }
 
     /// The oldest offset there is.

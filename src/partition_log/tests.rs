@@ -1,6 +1,9 @@
-//! The text of a leader epoch checkpoint.
+//! The text of a leader epoch checkpoint, and the decisions of recovery.
 
 use super::LeaderEpochs;
+use super::recovery::{Facts, Scan, Tail, plan};
+use super::writer::LogEnd;
+use crate::ends_file::ProvenEnd;
 use crate::error::ErrorKind;
 
 #[test]
@@ -34,4 +37,60 @@ fn a_damaged_checkpoint_is_refused() {
         assert_eq!(error.kind(), ErrorKind::CorruptMessage, "{text:?}");
     }
     assert!(LeaderEpochs::decode(&[0xff]).is_err());
+}
+
+/// What recovery decides, as it prints it: the proven end is offset 20, byte 900 of segment 10.
+#[test]
+fn a_plan_follows_from_the_facts() {
+    let proven =
+        ProvenEnd { generation: 1, log_start: 0, segment: 10, offset: 20, position: 900, log_end: 20 };
+    let scan = Scan {
+        end: LogEnd { offset: 25, segment: 10, position: 1200 },
+        meets_proven: true,
+        file_len: 1200,
+        tail: Tail::Nothing,
+        reason: None,
+    };
+    let facts = Facts { proven, bases: vec![0, 10], gap: None, scan: Some(scan.clone()) };
+    let with = |scan: Scan| Facts { scan: Some(scan), ..facts.clone() };
+    let short =
+        Scan { end: LogEnd { offset: 15, segment: 10, position: 500 }, meets_proven: false, ..scan.clone() };
+    let torn = Scan { file_len: 1300, tail: Tail::Data, reason: Some("garbage".to_owned()), ..scan.clone() };
+    let zeros = Scan { file_len: 4096, tail: Tail::Zeros, ..scan };
+    for (facts, expected) in [
+        (facts.clone(), "ends at offset 25, byte 1200 of segment 10"),
+        (with(zeros), "ends at offset 25, byte 1200 of segment 10; trim 2896 zeros"),
+        (with(torn.clone()), "ends at offset 25, byte 1200 of segment 10; quarantine and cut 100 bytes"),
+        (
+            Facts { bases: vec![0, 10, 25, 30], ..with(torn) },
+            "ends at offset 25, byte 1200 of segment 10; quarantine and cut 100 bytes; quarantine 2 later segments",
+        ),
+        (
+            with(short.clone()),
+            "damaged at byte 500 of segment 10, offsets 15 to 20: the file is shorter than what was acknowledged",
+        ),
+        (
+            with(Scan { reason: Some("a flipped bit".to_owned()), ..short }),
+            "damaged at byte 500 of segment 10, offsets 15 to 20: a flipped bit",
+        ),
+        (
+            Facts { scan: None, ..facts.clone() },
+            "damaged at byte 0 of segment 10, offsets 10 to 20: the segment with the proven end is missing",
+        ),
+        (
+            Facts { bases: Vec::new(), ..facts.clone() },
+            "damaged at byte 0 of segment 10, offsets 10 to 20: the segment with the proven end is missing",
+        ),
+        (
+            Facts { bases: vec![10], ..facts.clone() },
+            "damaged at byte 0 of segment 0, offsets 0 to 20: the first segment is missing",
+        ),
+        (
+            Facts { gap: Some(0), ..facts },
+            "damaged at byte 0 of segment 0, offsets 0 to 20: a segment does not reach to the next one, or the next \
+             one is missing",
+        ),
+    ] {
+        assert_eq!(plan(&facts).to_string(), expected);
+    }
 }

@@ -2,8 +2,9 @@
 
 use std::io;
 use std::marker::PhantomData;
+use std::path::Path;
 
-use super::entry::IndexEntry;
+use super::entry::{IndexEntry, OffsetEntry};
 use crate::error::{IoContext, Result};
 use crate::vfs::{FileView, LazyFile, write_all_at};
 
@@ -25,6 +26,15 @@ impl<E: IndexEntry> IndexView<E> {
         let size = E::SIZE as u64;
         let count = len.checked_div(size).unwrap_or_default();
         Ok((len == count.saturating_mul(size)).then_some(Self { file, count, entry: PhantomData }))
+    }
+
+    /// What a file holds that was just opened; `None` if it is missing, or no whole number of entries.
+    pub fn of_file(opened: io::Result<FileView>, path: &Path) -> Result<Option<Self>> {
+        match opened {
+            Ok(view) => Self::new(view).doing("measure", path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).doing("open", path),
+        }
     }
 
     pub fn count(&self) -> u64 {
@@ -58,6 +68,17 @@ impl<E: IndexEntry> IndexView<E> {
     fn get(&self, number: u64) -> io::Result<E> {
         let bytes = self.file.read(number.saturating_mul(E::SIZE as u64), E::SIZE)?;
         if bytes.len() == E::SIZE { Ok(E::read(&bytes)) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+}
+
+impl IndexView<OffsetEntry> {
+    /// Whether it can be the index of a log of this size. Relative offsets rise by one an entry at least, which
+    /// zeros do not.
+    pub fn fits(&self, log_size: u64) -> io::Result<bool> {
+        Ok(self.last()?.is_none_or(|last| {
+            u64::from(last.position) < log_size
+                && self.count <= u64::from(last.relative_offset).saturating_add(1)
+        }))
     }
 }
 

@@ -85,25 +85,21 @@ fn stored_indexes(dir: &SegmentDir, base: Offset, size: u64) -> Result<Option<St
     let offset = stored::<OffsetEntry>(dir, SegmentFile::OffsetIndex, base)?;
     let time = stored::<TimeEntry>(dir, SegmentFile::TimeIndex, base)?;
     let (Some(offset), Some(time)) = (offset, time) else { return Ok(None) };
-    // Relative offsets rise by one an entry at least, which zeros do not.
-    let inside = offset.last.is_none_or(|last| {
-        u64::from(last.position) < size && offset.count <= u64::from(last.relative_offset).saturating_add(1)
-    });
+    let path = dir.file(SegmentFile::OffsetIndex, base);
+    let fits = offset.fits(size).doing("read", &path)?;
+    let (offset, time) = (written(&offset).doing("read", &path)?, written(&time).doing("read", &path)?);
     // An orderly stop leaves the greatest timestamp in the time index.
     let timed = size == 0 || time.last.is_some_and(|last| last.timestamp >= 0);
-    Ok((inside && timed).then_some((offset, time)))
+    Ok((fits && timed).then_some((offset, time)))
 }
 
-fn stored<E: IndexEntry>(dir: &SegmentDir, file: SegmentFile, base: Offset) -> Result<Option<Written<E>>> {
+fn stored<E: IndexEntry>(dir: &SegmentDir, file: SegmentFile, base: Offset) -> Result<Option<IndexView<E>>> {
     let path = dir.file(file, base);
-    let opened = match dir.vfs.open(&path, OpenMode::Read) {
-        Ok(opened) => opened,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::storage("open", &path, error)),
-    };
-    let view = IndexView::<E>::new(FileView::Read(opened)).doing("measure", &path)?;
-    let Some(view) = view else { return Ok(None) };
-    Ok(Some(Written { count: view.count(), last: view.last().doing("read", &path)? }))
+    IndexView::of_file(dir.vfs.open(&path, OpenMode::Read).map(FileView::Read), &path)
+}
+
+fn written<E: IndexEntry>(view: &IndexView<E>) -> io::Result<Written<E>> {
+    Ok(Written { count: view.count(), last: view.last()? })
 }
 
 fn position(index: &Written<OffsetEntry>) -> u64 {

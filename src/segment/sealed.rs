@@ -87,16 +87,9 @@ impl SealedSegment {
     /// The index file, unless it is missing or obviously not this log's.
     fn stored_index(&self, log_len: u64) -> Result<Option<IndexView<OffsetEntry>>> {
         let path = self.dir.file(SegmentFile::OffsetIndex, self.base);
-        let view = match self.view(SegmentFile::OffsetIndex) {
-            Ok(view) => view,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error).doing("open", &path),
-        };
-        let index = IndexView::new(view).doing("measure", &path)?;
+        let index = IndexView::of_file(self.view(SegmentFile::OffsetIndex), &path)?;
         let Some(index) = index else { return Ok(None) };
-        let last: Option<OffsetEntry> = index.last().doing("read", &path)?;
-        let plausible = last.is_none_or(|last| u64::from(last.position) < log_len);
-        Ok(plausible.then_some(index))
+        Ok(index.fits(log_len).doing("read", &path)?.then_some(index))
     }
 
     /// Makes the index again from the log, in memory: the files of a sealed segment are not written.

@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -263,13 +263,7 @@ fn acknowledged_records_survive_kill_9() {
     let mut acknowledged = [0u32; THREADS];
     let kills = std::env::var("OTTLA_KILLS").map_or(10, |kills| kills.parse().unwrap());
     for round in 0..kills {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["recovery::appends_until_it_is_killed", "--exact", "--nocapture", "--test-threads=1"])
-            .env("OTTLA_KILL9_DIR", &path)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child = start_child(&path);
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
         // Killed at another moment each time, counted in acknowledgements.
         for line in lines.by_ref().filter_map(|line| parse(&line)).take(20 + round * 13 % 200) {
@@ -312,6 +306,16 @@ fn decode(value: &[u8]) -> (usize, u32) {
     (value[0].into(), u32::from_be_bytes(value[1..5].try_into().unwrap()))
 }
 
+fn start_child(path: &Path) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["recovery::appends_until_it_is_killed", "--exact", "--nocapture", "--test-threads=1"])
+        .env("OTTLA_KILL9_DIR", path)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
 /// The child of the test above; alone it does nothing.
 #[test]
 fn appends_until_it_is_killed() {
@@ -343,13 +347,7 @@ fn appends_until_it_is_killed() {
 fn two_processes_cannot_open_one_directory() {
     let dir = TempDir::new("processes");
     let path = dir.path().join("data");
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["recovery::appends_until_it_is_killed", "--exact", "--nocapture", "--test-threads=1"])
-        .env("OTTLA_KILL9_DIR", &path)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut child = start_child(&path);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     while lines.next().unwrap().is_ok_and(|line| parse(&line).is_none()) {}
     let error = Broker::open(&path).unwrap_err();

@@ -278,7 +278,10 @@ fn a_call_that_fails_costs_nothing_that_was_acknowledged() {
                 failed += 1;
                 let what = format!("{name}, {fault:?} {repeat:?}: {call}");
                 check(&vfs.restart(), &told, &format!("{what}, killed"));
-                images += check_power_cut_after_recovery(&vfs.restart(), &told, n, &what);
+                let again = vfs.restart();
+                // Every other time the page cache cannot be passed, and recovery writes the files anew.
+                again.let_cache_be_passed(n % 2 == 0);
+                images += check_power_cut_after_recovery(&again, &told, n, &what);
                 for image in vfs.images(CrashProfile::Ordered, 3, n) {
                     check(&image.vfs, &told, &format!("{what}, then the power: {}", image.description));
                     images += 1;
