@@ -1,8 +1,8 @@
 //! The configuration of a topic: Kafka's names, bounds and defaults, in one table.
 //!
-//! It is stored with the topic, so that reopening needs none. The durability of a topic is not configurable
-//! yet: every acknowledgement waits for the disk.
+//! It is stored with the topic, so that reopening needs none.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -12,6 +12,68 @@ use crate::model::{PartitionId, TimestampType};
 pub(crate) const MAX_PARTITIONS: PartitionId = 10_000;
 
 const MIB: u64 = 1024 * 1024;
+
+/// What an acknowledgement survives: the level of a topic, named after it.
+///
+/// | Level | acknowledged when | a process crash loses | a power cut loses | readers see |
+/// |---|---|---|---|---|
+/// | `Synced` | an `fdatasync` that covers the record has succeeded | nothing | nothing | what is on stable storage |
+/// | `Interval(d)` | the operating system has the bytes | nothing | at most `d`, and the sync under way | what is written |
+/// | `Os` | the operating system has the bytes | nothing | what came after the last sync | what is written |
+///
+/// On an interval topic, sends wait for the disk once the oldest record that is not synced is older than `2·d`. An
+/// `Os` topic is synced when a segment is full, when the broker closes, and when somebody
+/// [asks for it](crate::Producer::synced).
+///
+/// In the configuration of a topic it is `durability`, with the values `synced`, `interval:` and milliseconds, or `os`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Durability {
+    /// Nothing that was acknowledged is ever lost.
+    Synced,
+    /// A power cut loses at most so much time; at least 1 ms, kept in whole milliseconds.
+    Interval(Duration),
+    /// A power cut loses what came after the last sync.
+    Os,
+}
+
+impl Durability {
+    const EXPECTS: &str = "synced, os, or interval: and milliseconds from 1 on";
+
+    /// Whether a record counts as acknowledged, and is visible, before it is synced.
+    pub(crate) fn is_written_enough(self) -> bool {
+        self != Self::Synced
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "synced" => Some(Self::Synced),
+            "os" => Some(Self::Os),
+            _ => text.strip_prefix("interval:")?.parse().ok().map(Duration::from_millis).map(Self::Interval),
+        }
+    }
+
+    /// The one way in which it is written: whole milliseconds, at least one.
+    fn is_valid(self) -> bool {
+        match self {
+            Self::Interval(every) => {
+                let whole = Duration::from_millis(u64::try_from(every.as_millis()).unwrap_or(u64::MAX));
+                every >= Duration::from_millis(1) && every == whole
+            }
+            Self::Synced | Self::Os => true,
+        }
+    }
+}
+
+impl fmt::Display for Durability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Synced => f.write_str("synced"),
+            Self::Interval(every) => write!(f, "interval:{}", every.as_millis()),
+            Self::Os => f.write_str("os"),
+        }
+    }
+}
 
 /// How a topic is laid out and what it accepts.
 ///
@@ -31,6 +93,8 @@ pub struct TopicConfig {
     pub(crate) index_interval_bytes: u64,
     pub(crate) max_message_bytes: u64,
     pub(crate) timestamp_type: TimestampType,
+    /// `None`: the broker's.
+    pub(crate) durability: Option<Durability>,
 }
 
 impl Default for TopicConfig {
@@ -43,6 +107,7 @@ impl Default for TopicConfig {
             index_interval_bytes: 4096,
             max_message_bytes: MIB + 12,
             timestamp_type: TimestampType::CreateTime,
+            durability: None,
         }
     }
 }
@@ -107,7 +172,26 @@ impl TopicConfig {
         self
     }
 
-    /// Sets a value by Kafka's name for it, e.g. `segment.bytes`.
+    /// `durability`: what an acknowledgement survives. Default: the broker's when the topic is created, which is
+    /// [`Durability::Synced`] unless [`BrokerOptions::durability`](crate::BrokerOptions::durability) says otherwise.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = Some(durability);
+        self
+    }
+
+    /// Settles what was left to the broker.
+    pub(crate) fn or_durability(mut self, default: Durability) -> Self {
+        self.durability.get_or_insert(default);
+        self
+    }
+
+    /// The level of a topic that exists.
+    pub(crate) fn level(&self) -> Durability {
+        self.durability.unwrap_or(Durability::Synced)
+    }
+
+    /// Sets a value by its name, Kafka's where Kafka has one, e.g. `segment.bytes`.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfig`] for an unknown name, or text that is no value for it. Bounds are checked
@@ -124,13 +208,13 @@ impl TopicConfig {
         }
     }
 
-    /// The value by Kafka's name for it, or `None` for an unknown name.
+    /// The value by its name, or `None` for an unknown name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<String> {
         ENTRIES.iter().find(|entry| entry.name == name).map(|entry| (entry.get)(self))
     }
 
-    /// Every configuration with Kafka's name for it, in a fixed order; the number of partitions is not one.
+    /// Every configuration with its name, in a fixed order; the number of partitions is not one.
     pub fn entries(&self) -> impl Iterator<Item = (&'static str, String)> {
         ENTRIES.iter().map(|entry| (entry.name, (entry.get)(self)))
     }
@@ -191,7 +275,7 @@ macro_rules! number {
     };
 }
 
-static ENTRIES: [Entry; 6] = [
+static ENTRIES: [Entry; 7] = [
     number!("segment.bytes", segment_bytes, 1024..=MAX_I32, "1024 to 2147483647 bytes"),
     number!("segment.ms", segment_ms, 1..=i64::MAX as u64, "1 to 9223372036854775807 milliseconds"),
     number!("segment.index.bytes", segment_index_bytes, 24..=MAX_I32, "24 to 2147483647 bytes"),
@@ -211,6 +295,13 @@ static ENTRIES: [Entry; 6] = [
         },
         in_bounds: |_| true,
     },
+    Entry {
+        name: "durability",
+        expects: Durability::EXPECTS,
+        get: |config| config.durability.map_or_else(|| "the broker's".to_owned(), |level| level.to_string()),
+        set: |config, text| Durability::parse(text).map(|level| config.durability = Some(level)),
+        in_bounds: |config| config.durability.is_none_or(Durability::is_valid),
+    },
 ];
 
 #[cfg(test)]
@@ -225,7 +316,8 @@ mod tests {
             .segment_index_bytes(240)
             .index_interval_bytes(0)
             .max_message_bytes(999)
-            .timestamp_type(TimestampType::LogAppendTime);
+            .timestamp_type(TimestampType::LogAppendTime)
+            .durability(Durability::Interval(Duration::from_millis(250)));
         let mut copy = TopicConfig::new();
         for (name, value) in config.entries() {
             assert_ne!(
@@ -247,6 +339,9 @@ mod tests {
             ("segment.bytes", "-1"),
             ("segment.bytes", "1 KiB"),
             ("message.timestamp.type", "createtime"),
+            ("durability", "interval"),
+            ("durability", "interval:-1"),
+            ("durability", "the broker's"),
         ] {
             let error = TopicConfig::new().set(name, value).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
@@ -260,6 +355,12 @@ mod tests {
         assert!(TopicConfig::new().segment_bytes(1023).validate().is_err());
         assert!(TopicConfig::new().segment_bytes(MAX_I32 + 1).validate().is_err());
         assert!(TopicConfig::new().segment_ms(Duration::ZERO).validate().is_err());
+        for (interval, possible) in [("0", false), ("1", true), ("86400000", true)] {
+            let config = TopicConfig::new().set("durability", &format!("interval:{interval}")).unwrap();
+            assert_eq!(config.validate().is_ok(), possible, "{interval}");
+        }
+        let odd = Durability::Interval(Duration::from_micros(1500));
+        assert!(TopicConfig::new().durability(odd).validate().is_err(), "not in whole milliseconds");
         assert!(TopicConfig::new().partitions(MAX_PARTITIONS).validate().is_ok());
         for partitions in [0, MAX_PARTITIONS + 1] {
             let error = TopicConfig::new().partitions(partitions).validate().unwrap_err();

@@ -59,6 +59,9 @@ pub enum ErrorKind {
     /// An offset below the log start or above the end; see [`Error::available_offsets`]
     /// (`OFFSET_OUT_OF_RANGE`).
     OffsetOutOfRange,
+    /// A position above the end of its leader epoch: what stood below it was lost in an unclean stop, and other records
+    /// may have its offsets now. [`Error::offset`] is where they part (`LogTruncationException` of Kafka's consumer).
+    LogTruncated,
     /// Bytes that are not what was written: a checksum, a length or a structure is wrong (`CORRUPT_MESSAGE`).
     CorruptMessage,
     /// A batch compressed with a codec that this build cannot read (`UNSUPPORTED_COMPRESSION_TYPE`).
@@ -77,6 +80,8 @@ pub enum ErrorKind {
     DirectoryInUse,
     /// The path is no data directory of ours, and not an empty one either.
     DirectoryNotOurs,
+    /// The broker was opened by the process that this one was forked off; nothing was done.
+    ForkedProcess,
     /// The broker was closed.
     Closed,
     /// A deadline passed before everything was done (`REQUEST_TIMED_OUT`).

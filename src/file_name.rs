@@ -16,10 +16,21 @@ pub(crate) const META_PROPERTIES: &str = "meta.properties";
 pub(crate) const MANIFEST: &str = "ottla.manifest";
 /// What of each partition is proven to be durable.
 pub(crate) const ENDS: &str = "ottla.ends";
+/// Space that is given back when a disk is full.
+pub(crate) const RESERVE: &str = "ottla.reserve";
+/// Kafka's: up to where the log of each partition is known to be synced.
+pub(crate) const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
+/// Kafka's: where the log of a partition begins, if that is not where its first segment does.
+pub(crate) const LOG_STARTS: &str = "log-start-offset-checkpoint";
+/// Kafka's: the high watermark of each partition.
+pub(crate) const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
 /// In a partition directory: the topic's id.
 pub(crate) const PARTITION_METADATA: &str = "partition.metadata";
 /// In a partition directory: where each leader epoch begins.
 pub(crate) const LEADER_EPOCH_CHECKPOINT: &str = "leader-epoch-checkpoint";
+
+/// How the names of files begin that keep what recovery cut.
+pub(crate) const QUARANTINE: &str = "ottla.quarantine.";
 
 /// The longest name that a directory entry can have.
 const MAX_NAME: usize = 255;
@@ -80,15 +91,17 @@ pub(crate) fn deleting_dir(topic: &TopicName, partition: PartitionId, id: TopicI
 /// name would be too long.
 pub(crate) fn quarantine(topic: &str, partition: PartitionId, segment: Offset, position: u64) -> String {
     let suffix = format!("-{partition}.{segment:020}.{position}");
-    let prefix = "ottla.quarantine.";
-    let room = MAX_NAME.saturating_sub(suffix.len()).saturating_sub(prefix.len());
+    // Room for a number behind it, where there is another file of that name.
+    let room = MAX_NAME.saturating_sub(suffix.len()).saturating_sub(QUARANTINE.len()).saturating_sub(8);
     let topic: String = topic.chars().take(room).collect();
-    format!("{prefix}{topic}{suffix}")
+    format!("{QUARANTINE}{topic}{suffix}")
 }
 
 /// True for what a directory may hold and still count as empty when it is opened for the first time.
 pub(crate) fn is_negligible_at_first_open(name: &str) -> bool {
-    name == "lost+found" || name.starts_with('.') || [temporary(MANIFEST).as_str(), ENDS].contains(&name)
+    name == "lost+found"
+        || name.starts_with('.')
+        || [temporary(MANIFEST).as_str(), ENDS, RESERVE].contains(&name)
 }
 
 #[cfg(test)]

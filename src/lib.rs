@@ -2,7 +2,7 @@
 //! inside your process.
 //!
 //! **An acknowledged record is on stable storage.** [`Delivery::wait`] returns after an `fdatasync` that covers
-//! the record has succeeded; consumers see nothing before that.
+//! the record has succeeded; consumers see nothing before that. A topic that needs less says so: [`Durability`].
 //!
 //! ```
 //! use std::time::Duration;
@@ -32,22 +32,28 @@
 //! | open a data directory, create and delete topics | [`Broker`], [`TopicConfig`] |
 //! | learn what a crash has left | [`RecoveryReport`] |
 //! | append | [`Producer`], [`Record`], [`Delivery`] |
+//! | choose what an acknowledgement survives | [`Durability`], [`Producer::synced`] |
 //! | read a partition from anywhere | [`Partition::read`], [`RecordBatch`] |
+//! | come back to where you were | [`Position`], [`Start::Resume`] |
 //! | read several partitions, and wait for more | [`Consumer`] |
 //! | test a service without a disk, or move its time | `Broker::in_memory`, `ManualClock` (feature `test-util`) |
 //!
 //! # What it does not do yet
 //!
-//! Retention, compaction, compressed batches, consumer groups, transactions and an async interface are not there,
-//! and no durability level but the strictest. It runs on Linux.
+//! Retention, compaction, compressed batches, consumer groups, transactions and an async interface are not there. It runs
+//! on Linux.
 //!
 //! # Panics and threads
 //!
-//! The library starts no thread and prints nothing. Bad input and bad files are errors, never panics.
+//! A broker has one thread, for what comes with time ([without it](BrokerOptions::background), somebody calls
+//! [`Broker::tick`]), and ends it when it closes. The library prints nothing. Bad input and bad files are errors, never
+//! panics. A broker does not survive a fork: in the child every call is an error.
 #![warn(missing_docs)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod agenda;
 mod broker;
+mod checkpoint;
 mod clock;
 mod config;
 mod consumer;
@@ -64,10 +70,12 @@ mod sync;
 mod vfs;
 
 pub use broker::{Batches, Broker, BrokerOptions, Partition, PartitionRecovery, RecoveryReport, Topic};
-pub use config::TopicConfig;
+pub use config::{Durability, TopicConfig};
 pub use consumer::{Consumer, ConsumerBuilder, ConsumerRecord, ConsumerRecordIter, ConsumerRecords};
 pub use error::{Error, ErrorKind, Result};
-pub use model::{LeaderEpoch, Offset, PartitionId, Record, Start, Timestamp, TimestampType, TopicId};
+pub use model::{
+    DirectoryId, LeaderEpoch, Offset, PartitionId, Position, Record, Start, Timestamp, TimestampType, TopicId,
+};
 pub use producer::{Delivery, Producer, RecordMetadata, TopicProducer};
 pub use record_batch::{Header, Headers, OwnedHeader, OwnedRecord, RecordBatch, RecordView, Records};
 

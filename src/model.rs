@@ -34,6 +34,39 @@ pub enum Start {
     Latest,
     /// This offset, which must lie between the log start offset and the high watermark.
     At(Offset),
+    /// Where somebody has left off: the offset as with [`At`](Self::At), and what stood below it must still be what
+    /// was read.
+    Resume(Position),
+}
+
+/// An offset together with the leader epoch of what stands before it: a place to come back to.
+///
+/// What a consumer of a topic that is not synced has seen can be lost in a power cut, and its offsets given out again,
+/// under a new leader epoch. [`Start::Resume`] tells that; an offset alone would go on as if nothing had happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Position {
+    offset: Offset,
+    leader_epoch: Option<LeaderEpoch>,
+}
+
+impl Position {
+    /// A position as it was stored. Without an epoch it is held to nothing.
+    #[must_use]
+    pub fn new(offset: Offset, leader_epoch: Option<LeaderEpoch>) -> Self {
+        Self { offset, leader_epoch }
+    }
+
+    /// The offset of the next record.
+    #[must_use]
+    pub fn offset(self) -> Offset {
+        self.offset
+    }
+
+    /// The leader epoch of the record before it, if there is one.
+    #[must_use]
+    pub fn leader_epoch(self) -> Option<LeaderEpoch> {
+        self.leader_epoch
+    }
 }
 
 /// What a record's timestamp says: `message.timestamp.type`.
@@ -188,29 +221,58 @@ impl fmt::Debug for TopicName {
     }
 }
 
-/// The identity of a topic through deletion and creation under the same name; Kafka's text form is 22
-/// characters of URL-safe base64.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct TopicId(Uuid);
+/// A UUID in Kafka's text form: 22 characters of URL-safe base64.
+macro_rules! identity {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+        pub struct $name(Uuid);
 
-impl TopicId {
-    /// A new one; Kafka skips those whose text begins with `-`, which its tools take for an option.
-    pub(crate) fn random() -> Self {
-        loop {
-            let id = Self(Uuid::new_v4());
-            if !id.to_string().starts_with('-') {
-                return id;
+        impl $name {
+            /// A new one; Kafka skips those whose text begins with `-`, which its tools take for an option.
+            pub(crate) fn random() -> Self {
+                loop {
+                    let id = Self(Uuid::new_v4());
+                    if !id.to_string().starts_with('-') {
+                        return id;
+                    }
+                }
+            }
+
+            /// Reads the text form; the two that Kafka reserves (all zero, and the metadata topic's) are none.
+            pub(crate) fn parse(text: &str) -> Option<Self> {
+                let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+                let id = Uuid::from_bytes(bytes.try_into().ok()?);
+                (id.as_u128() > 1).then_some(Self(id))
             }
         }
-    }
 
-    /// Reads Kafka's text form; the two reserved ids (all zero, and the metadata topic's) are none.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        let id = Uuid::from_bytes(bytes.try_into().ok()?);
-        (id.as_u128() > 1).then_some(Self(id))
-    }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&URL_SAFE_NO_PAD.encode(self.0.as_bytes()))
+            }
+        }
 
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+    };
+}
+
+identity! {
+    /// The identity of a topic through deletion and creation under the same name; Kafka's text form is 22
+    /// characters of URL-safe base64.
+    TopicId
+}
+
+identity! {
+    /// The identity of a data directory; a copy of the directory has the same one, which is how a copy is known.
+    DirectoryId
+}
+
+impl TopicId {
     pub(crate) fn as_u128(self) -> u128 {
         self.0.as_u128()
     }
@@ -222,18 +284,6 @@ impl TopicId {
     /// 32 hexadecimal digits, as in the name of a directory that is being deleted.
     pub(crate) fn simple_hex(self) -> String {
         self.0.simple().to_string()
-    }
-}
-
-impl fmt::Display for TopicId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&URL_SAFE_NO_PAD.encode(self.0.as_bytes()))
-    }
-}
-
-impl fmt::Debug for TopicId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 

@@ -1,13 +1,22 @@
-//! The only door to locks, conditions and atomics.
+//! The only door to locks, conditions, atomics and threads.
 //!
 //! Everything above takes its synchronisation from here, so that one build can swap the whole set for a model
 //! checker's. Locks do not poison: the state that a panic could leave half changed is guarded where it lives.
 
+use std::io;
 use std::sync::Arc;
+use std::thread;
 use std::time::Instant;
 
 pub use parking_lot::{Mutex, MutexGuard, RwLock};
 pub use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+pub type JoinHandle = thread::JoinHandle<()>;
+
+/// Starts a thread that somebody joins.
+pub fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle> {
+    thread::Builder::new().name(name.to_owned()).spawn(run)
+}
 
 /// A condition variable without a deadline, for waits that a leader is bound to end.
 #[derive(Debug, Default)]

@@ -13,7 +13,7 @@ use super::topics;
 use crate::clock::Clock;
 use crate::config::TopicConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::TopicName;
+use crate::model::{DirectoryId, TopicName};
 
 /// An open data directory: topics, and the way to producers and consumers.
 ///
@@ -92,6 +92,7 @@ impl Broker {
             Err(error) if error.kind() == ErrorKind::TopicAlreadyExists => self.topic(name)?,
             created => return created,
         };
+        let config = config.or_durability(self.shared.env.options.durability);
         let differences = config.differences(topic.config());
         if differences.is_empty() {
             return Ok(topic);
@@ -161,8 +162,38 @@ impl Broker {
         &self.shared.report
     }
 
+    /// The identity of the data directory; a copy of it has the same one.
+    #[must_use]
+    pub fn directory_id(&self) -> DirectoryId {
+        self.shared.directory
+    }
+
+    /// Does what is due, for a broker [without a thread](BrokerOptions::background): syncs interval topics and the
+    /// evidence for recovery, writes Kafka's checkpoints. Returns after how long there is more to do, if there is:
+    /// appends may bring that forward. With a thread, there is rarely anything left to do.
+    ///
+    /// ```
+    /// # let dir = std::env::temp_dir().join(format!("ottla-doc-tick-{}", std::process::id()));
+    /// use ottla::{Broker, Record, TopicConfig};
+    /// let broker = Broker::options().background(false).open(&dir)?;
+    /// let topic = broker.ensure_topic("orders", TopicConfig::new())?;
+    /// topic.producer().send(Record::new("paid"))?.wait()?;
+    /// let next = broker.tick()?.expect("the evidence is synced within a second");
+    /// assert!(next.as_secs() < 1);
+    /// # drop((topic, broker)); std::fs::remove_dir_all(&dir).ok();
+    /// # Ok::<(), ottla::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Closed`](ErrorKind::Closed). What fails at a partition is told to those who use it.
+    pub fn tick(&self) -> Result<Option<Duration>> {
+        self.shared.check_open()?;
+        let next = self.shared.env.agenda.run_due();
+        Ok(next.map(|at| at.saturating_sub(self.clock().monotonic())))
+    }
+
     pub(crate) fn clock(&self) -> &Clock {
-        &self.shared.options.clock
+        &self.shared.env.options.clock
     }
 
     pub(crate) fn check_open(&self) -> Result<()> {
@@ -172,6 +203,6 @@ impl Broker {
 
 impl fmt::Debug for Broker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Broker").field("root", &self.shared.root).finish_non_exhaustive()
+        f.debug_struct("Broker").field("root", &self.shared.env.root).finish_non_exhaustive()
     }
 }

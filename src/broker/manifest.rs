@@ -2,29 +2,33 @@
 //!
 //! ```text
 //! ottla manifest 1
+//! directory 8xO1m3mLSZ2Rk0p0WZs3yQ
 //! topic orders rE6H2AcSSMCQ7GdNHWIEMQ live 3
 //! config segment.bytes 1073741824
 //! config segment.ms 604800000
 //! crc32 8f2b1c0d
 //! ```
 //!
-//! The first line is magic and version. A topic is its name, its id, its state and its number of partitions,
-//! with a line for every configuration behind it; topics are sorted by name. The last line is the CRC-32 (IEEE)
-//! of everything before it, in hexadecimal. There is one way to write a manifest, and any other is refused.
+//! The first line is magic and version, the second the identity of the directory. A topic is its name, its id, its
+//! state and its number of partitions, with a line for every configuration behind it; topics are sorted by name. The
+//! last line is the CRC-32 (IEEE) of everything before it, in hexadecimal.
+//!
+//! A configuration without a line has its default: so a version that knows more of them reads what an older one
+//! wrote. One that this version does not know is an error, for it could mean anything.
 //!
 //! States: a topic is `creating` before its directories are there, `live` once they are (the commit of a
 //! creation), and `deleting` before the first of them goes (the commit of a deletion). Opening undoes the one
 //! and finishes the other.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 
 use crate::config::TopicConfig;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::file_name::MANIFEST;
-use crate::model::{TopicId, TopicName};
+use crate::model::{DirectoryId, TopicId, TopicName};
 use crate::vfs::{Vfs, commit_file, read_file, stage_file};
 
 /// Magic and version.
@@ -35,8 +39,9 @@ const MAGIC: &str = "ottla manifest ";
 const MAX_LEN: u64 = 256 * 1024 * 1024;
 
 /// Which topics there are.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
+    pub directory: DirectoryId,
     pub topics: BTreeMap<TopicName, TopicEntry>,
 }
 
@@ -70,6 +75,11 @@ impl TopicState {
 }
 
 impl Manifest {
+    /// Of a new directory.
+    pub fn new() -> Self {
+        Self { directory: DirectoryId::random(), topics: BTreeMap::new() }
+    }
+
     pub fn load(vfs: &dyn Vfs, root: &Path) -> Result<Self> {
         let path = root.join(MANIFEST);
         let bytes = read_file(vfs, &path, MAX_LEN).doing("read", &path)?;
@@ -87,7 +97,7 @@ impl Manifest {
     }
 
     pub fn encode(&self) -> String {
-        let mut text = format!("{FIRST_LINE}\n");
+        let mut text = format!("{FIRST_LINE}\ndirectory {}\n", self.directory);
         // Writing to a string does not fail.
         for (name, TopicEntry { id, state, config }) in &self.topics {
             _ = writeln!(text, "topic {} {id} {} {}", name.as_str(), state.word(), config.partitions);
@@ -111,27 +121,43 @@ impl Manifest {
             return Err(Error::new(ErrorKind::UnsupportedVersion, what)
                 .advise("open the directory with the version of ottla that wrote it, or a newer one"));
         }
-        let mut manifest = Self::default();
-        let mut current: Option<(TopicName, TopicEntry)> = None;
-        for line in body.lines().skip(1) {
-            match line.split_once(' ') {
-                Some(("topic", rest)) => {
-                    manifest.topics.extend(current.take());
-                    current = Some(decode_topic(rest)?);
-                }
-                Some(("config", rest)) => {
-                    let (Some((name, value)), Some((_, topic))) = (rest.split_once(' '), &mut current) else {
-                        return Err(damaged("a configuration stands alone"));
-                    };
-                    topic.config = decode_config(std::mem::take(&mut topic.config), name, value)?;
-                }
-                _ => return Err(damaged("a line is no topic and no configuration")),
-            }
-        }
-        manifest.topics.extend(current);
-        // Repeated topics, missing configurations and odd spacing have another form than ours.
-        if manifest.encode() == text { Ok(manifest) } else { Err(damaged("it is not in its one form")) }
+        let mut lines = body.lines().skip(1);
+        let directory = lines.next().and_then(|line| line.strip_prefix("directory "));
+        let directory =
+            directory.and_then(DirectoryId::parse).ok_or_else(|| damaged("it names no directory"))?;
+        Ok(Self { directory, topics: decode_topics(lines)? })
     }
+}
+
+/// Topics, each with its configurations behind it; both only once.
+fn decode_topics<'a>(lines: impl Iterator<Item = &'a str>) -> Result<BTreeMap<TopicName, TopicEntry>> {
+    let mut topics: BTreeMap<TopicName, TopicEntry> = BTreeMap::new();
+    let mut configured = BTreeSet::new();
+    for line in lines {
+        match line.split_once(' ') {
+            Some(("topic", rest)) => {
+                let (name, entry) = decode_topic(rest)?;
+                if topics.last_key_value().is_some_and(|(last, _)| *last >= name) {
+                    return Err(damaged("its topics are not sorted"));
+                }
+                topics.insert(name, entry);
+                configured.clear();
+            }
+            Some(("config", rest)) => {
+                let (Some((name, value)), Some(mut topic)) = (rest.split_once(' '), topics.last_entry())
+                else {
+                    return Err(damaged("a configuration stands alone"));
+                };
+                if !configured.insert(name) {
+                    return Err(damaged("a configuration is repeated"));
+                }
+                let topic = topic.get_mut();
+                topic.config = decode_config(std::mem::take(&mut topic.config), name, value)?;
+            }
+            _ => return Err(damaged("a line is no topic and no configuration")),
+        }
+    }
+    Ok(topics)
 }
 
 /// What stands before the checksum, if that is right.
@@ -140,7 +166,7 @@ fn check_crc(text: &str) -> Result<&str> {
     let without_end = text.strip_suffix('\n').ok_or_else(missing)?;
     let at = without_end.rfind('\n').and_then(|at| at.checked_add(1)).ok_or_else(missing)?;
     let (body, last) = text.split_at_checked(at).ok_or_else(missing)?;
-    let stated = last.strip_prefix("crc32 ").map(str::trim_end).ok_or_else(missing)?;
+    let stated = last.strip_prefix("crc32 ").and_then(|text| text.strip_suffix('\n')).ok_or_else(missing)?;
     if stated == format!("{:08x}", crc32fast::hash(body.as_bytes())) {
         Ok(body)
     } else {
@@ -156,8 +182,11 @@ fn decode_topic(text: &str) -> Result<(TopicName, TopicEntry)> {
     let id = TopicId::parse(word()?).ok_or_else(malformed)?;
     let state = TopicState::parse(word()?).ok_or_else(malformed)?;
     let partitions = word()?.parse().map_err(|_| malformed())?;
+    if words.next().is_some() {
+        return Err(malformed());
+    }
     let config = TopicConfig::new().partitions(partitions);
-    config.validate()?;
+    config.validate().map_err(|_| malformed())?;
     Ok((name, TopicEntry { id, state, config }))
 }
 

@@ -11,14 +11,23 @@ use crate::vfs::{Vfs, read_file, replace_file};
 /// What we write: no broker, so no broker epoch (Kafka: `CleanShutdownFileHandler`).
 const CONTENT: &[u8] = br#"{"version":0,"brokerEpoch":-1}"#;
 
-/// True if the marker is there, and exactly ours; any other counts as absent.
-pub fn is_present(vfs: &dyn Vfs, root: &Path) -> Result<bool> {
+/// What stands in the place of the marker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Marker {
+    Absent,
+    /// The directory was closed in order.
+    Ours,
+    /// Anything else: it counts as absent.
+    Foreign,
+}
+
+pub fn read(vfs: &dyn Vfs, root: &Path) -> Result<Marker> {
     let path = root.join(CLEAN_SHUTDOWN);
     match read_file(vfs, &path, 1024) {
-        Ok(content) => Ok(content == CONTENT),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => {
-            Ok(false)
-        }
+        Ok(content) if content == CONTENT => Ok(Marker::Ours),
+        Ok(_) => Ok(Marker::Foreign),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Marker::Absent),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Marker::Foreign),
         Err(error) => Err(error).doing("read", &path),
     }
 }

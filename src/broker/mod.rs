@@ -1,8 +1,11 @@
 //! A directory of topics: its lock, its manifest, its orderly opening and closing.
 //!
-//! Nothing here knows what producers and consumers are; it starts no thread.
+//! Nothing here knows what producers and consumers are.
 
+mod candidate;
+mod checkpoints;
 mod directory;
+mod environment;
 mod handle;
 mod manifest;
 mod marker;
@@ -11,6 +14,7 @@ mod options;
 mod partition;
 mod partition_metadata;
 mod recovery_report;
+mod reserve;
 mod shared;
 #[cfg(test)]
 mod tests;

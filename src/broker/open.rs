@@ -3,25 +3,29 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::Broker;
+use super::candidate::{Candidate, OpenLog};
+use super::checkpoints::{self, Checkpoints};
 use super::directory::{Verdict, judge, not_ours};
+use super::environment::Environment;
 use super::manifest::{Manifest, TopicEntry, TopicState};
+use super::marker::{self, Marker};
 use super::options::BrokerOptions;
-use super::recovery_report::{PartitionRecovery, RecoveryReport};
+use super::recovery_report::RecoveryReport;
+use super::reserve::{self, with_reserve};
 use super::shared::{Admin, Shared};
-use super::topic_logs::TopicLogs;
-use super::{marker, partition_metadata, topics};
-use crate::ends_file::{EndsFile, EndsSlot, Owner, ProvenEnd};
+use super::topic_logs::{TopicLogs, Topics};
+use super::topics;
+use crate::agenda::{Agenda, Background};
+use crate::ends_file::{EndsFile, Owner};
 use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::file_name::{ENDS, LOCK, partition_dir};
-use crate::model::{PartitionId, TopicName};
-use crate::partition_log::{
-    Cut, LastStop, LeaderEpochs, LogContext, PartitionLog, Plan, apply, plan, settle,
-};
-use crate::sync::{AtomicBool, Mutex, RwLock};
-use crate::vfs::{OsVfs, Vfs, VfsLock, read_file};
+use crate::file_name::LOCK;
+use crate::model::TopicName;
+use crate::partition_log::{LastStop, PartitionLog, preserve};
+use crate::sync::{AtomicBool, Mutex};
+use crate::vfs::{OsVfs, ProcessMark, Vfs, VfsLock, read_file};
 
 impl BrokerOptions {
     /// Opens the data directory, creating it if there is nothing at `path`; see [`Broker::open`].
@@ -56,107 +60,117 @@ fn open(vfs: Arc<dyn Vfs>, root: &Path, options: BrokerOptions) -> Result<Arc<Sh
     // Once more, now that nobody else can change it.
     let verdict = judge_directory(vfs.as_ref(), root)?;
     let found = match verdict {
-        Verdict::New => Found { manifest: Manifest::default(), ends: None, clean: true },
-        Verdict::Ours => Found::read(vfs.as_ref(), root)?,
+        Verdict::New => None,
+        Verdict::Ours => Some(Found::read(vfs.as_ref(), root)?),
     };
-    let opening = Opening { vfs, root, options };
-    match found.ends {
+    let opening = Opening::new(vfs, root, options);
+    match found {
         None => opening.make(lock),
-        Some(ends) if found.clean => opening.take_over(lock, found.manifest, ends),
-        Some(ends) => opening.recover(lock, found.manifest, ends),
+        Some(found) if found.marker == Marker::Ours => opening.take_over(lock, found),
+        Some(found) => opening.recover(lock, found),
     }
 }
 
 /// What the root files say.
 struct Found {
     manifest: Manifest,
-    /// `None` in a new directory.
-    ends: Option<EndsFile>,
-    clean: bool,
+    ends: EndsFile,
+    marker: Marker,
+    notes: Vec<String>,
 }
 
 impl Found {
     fn read(vfs: &dyn Vfs, root: &Path) -> Result<Self> {
         let manifest = Manifest::load(vfs, root)?;
         let ends = EndsFile::open(vfs, root)?;
-        Ok(Self { manifest, ends: Some(ends), clean: marker::is_present(vfs, root)? })
+        let marker = marker::read(vfs, root)?;
+        let mut notes = checkpoints::complaints(vfs, root);
+        if marker == Marker::Foreign {
+            notes.push("the clean-shutdown marker is not ours, and counts as absent".to_owned());
+        }
+        Ok(Self { manifest, ends, marker, notes })
     }
 }
 
-/// A partition that is to be opened.
-struct Candidate {
-    name: TopicName,
-    context: LogContext,
-    proven: ProvenEnd,
-    epochs: LeaderEpochs,
+struct Opening {
+    env: Environment,
+    topics: Arc<Topics>,
+    checkpoints: Arc<Checkpoints>,
 }
 
-struct Opening<'a> {
-    vfs: Arc<dyn Vfs>,
-    root: &'a Path,
-    options: BrokerOptions,
-}
+impl Opening {
+    fn new(vfs: Arc<dyn Vfs>, root: &Path, options: BrokerOptions) -> Self {
+        let (topics, root) = (Arc::new(Topics::default()), Arc::<Path>::from(root));
+        let agenda = Agenda::new(options.clock.clone());
+        let checkpoints =
+            Checkpoints { vfs: Arc::clone(&vfs), root: Arc::clone(&root), topics: Arc::clone(&topics) };
+        let checkpoints = Arc::new(checkpoints);
+        let chore: Weak<Checkpoints> = Arc::downgrade(&checkpoints);
+        let reminder = Arc::new(agenda.add(chore));
+        let mark = Arc::new(ProcessMark::new());
+        let env = Environment { vfs, root, options, agenda, checkpoints: reminder, mark };
+        Self { env, topics, checkpoints }
+    }
 
-impl Opening<'_> {
     /// A new directory.
     fn make(self, lock: Box<dyn VfsLock>) -> Result<Arc<Shared>> {
+        let (vfs, root) = (self.env.vfs.as_ref(), &*self.env.root);
         self.name_holder(lock.as_ref())?;
-        let ends = EndsFile::create(self.vfs.as_ref(), self.root)?;
+        let ends = EndsFile::create(vfs, root)?;
         // A marker without a directory of ours vouches for nothing.
-        marker::remove(self.vfs.as_ref(), self.root)?;
-        let manifest = Manifest::default();
-        manifest.stage(self.vfs.as_ref(), self.root)?;
-        Manifest::commit(self.vfs.as_ref(), self.root)?;
-        self.finish(lock, manifest, Arc::new(ends), BTreeMap::new(), RecoveryReport::of_clean_stop())
+        marker::remove(vfs, root)?;
+        let manifest = Manifest::new();
+        manifest.stage(vfs, root)?;
+        Manifest::commit(vfs, root)?;
+        let report = RecoveryReport { clean: true, ..RecoveryReport::default() };
+        self.finish(lock, manifest, Arc::new(ends), Vec::new(), report)
     }
 
     /// A directory that was closed in order.
-    fn take_over(self, lock: Box<dyn VfsLock>, manifest: Manifest, ends: EndsFile) -> Result<Arc<Shared>> {
+    fn take_over(self, lock: Box<dyn VfsLock>, found: Found) -> Result<Arc<Shared>> {
+        let Found { manifest, ends, notes, .. } = found;
         let ends = Arc::new(ends);
         let candidates = self.candidates(&manifest, &ends)?;
-        let logs = candidates
-            .into_iter()
-            .map(|candidate| candidate.open(LastStop::Clean))
-            .collect::<Result<Vec<_>>>()?;
+        let logs = candidates.into_iter().map(|candidate| candidate.open(LastStop::Clean));
+        let logs = logs.collect::<Result<Vec<_>>>()?;
+        let damaged = self.accept(logs.iter().filter_map(|(_, log)| log.damage()).collect())?;
         self.name_holder(lock.as_ref())?;
-        marker::remove(self.vfs.as_ref(), self.root)?;
-        let report = RecoveryReport::of_clean_stop();
-        let topics = group(&manifest, logs);
-        self.finish(lock, manifest, ends, topics, report)
+        marker::remove(self.env.vfs.as_ref(), &self.env.root)?;
+        let report = RecoveryReport { clean: true, partitions: Vec::new(), damaged, notes };
+        self.finish(lock, manifest, ends, logs, report)
     }
 
     /// A directory that was not closed in order: every partition is read and judged, then every one is mended.
-    fn recover(self, lock: Box<dyn VfsLock>, manifest: Manifest, ends: EndsFile) -> Result<Arc<Shared>> {
-        let judged = Arc::new(ends);
-        let candidates = self.candidates(&manifest, &judged)?;
-        let cuts = judge_all(&candidates)?;
-        drop(candidates);
+    fn recover(self, lock: Box<dyn VfsLock>, found: Found) -> Result<Arc<Shared>> {
+        let Found { manifest, ends, notes, .. } = found;
+        let (vfs, root) = (self.env.vfs.as_ref(), &*self.env.root);
+        let mut candidates = self.candidates(&manifest, &Arc::new(ends))?;
+        let cuts = candidates.iter_mut().map(Candidate::judge).collect::<Result<Vec<_>>>()?;
+        let damages = candidates.iter().filter_map(|candidate| candidate.damage.clone()).collect();
+        let damaged = self.accept(damages)?;
 
         self.name_holder(lock.as_ref())?;
+        // What is cut is copied first, of all partitions: without room for that, nothing is cut.
+        let copies = candidates.iter().zip(&cuts).map(|(candidate, cut)| match cut {
+            Some(cut) => with_reserve(vfs, root, || preserve(&candidate.context, cut)),
+            None => Ok(None),
+        });
+        let copies = copies.collect::<Result<Vec<_>>>()?;
         // A marker that is not ours counts as absent, and would count as ours once it was replaced.
-        marker::remove(self.vfs.as_ref(), self.root)?;
-        let ends = EndsFile::open(self.vfs.as_ref(), self.root)?.renew(self.vfs.as_ref(), self.root)?;
+        marker::remove(vfs, root)?;
+        let ends = with_reserve(vfs, root, || EndsFile::open(vfs, root)?.renew(vfs, root))?;
         let ends = Arc::new(ends);
-        let mut report = RecoveryReport::default();
+        let mut slots = ends.slots();
+        let mut report = RecoveryReport { clean: false, partitions: Vec::new(), damaged, notes };
         let mut logs = Vec::new();
-        for (candidate, cut) in self.candidates(&manifest, &ends)?.into_iter().zip(cuts) {
-            let outcome = apply(&candidate.context, &cut)?;
-            if outcome.cut_bytes > 0 {
-                report.partitions.push(PartitionRecovery {
-                    topic: candidate.name.as_str().to_owned(),
-                    partition: candidate.context.partition,
-                    end: cut.end.offset,
-                    cut_bytes: outcome.cut_bytes,
-                    quarantined: outcome.quarantined,
-                });
-            }
-            let log = candidate.open(LastStop::Unclean(cut.end))?;
-            log.1.publish();
-            logs.push(log);
+        for ((mut candidate, cut), copy) in candidates.into_iter().zip(cuts).zip(copies) {
+            let owner = candidate.context.slot.owner();
+            let slot = slots.remove(&owner).map(|(slot, _)| slot);
+            candidate.context.slot = slot.unwrap_or_else(|| ends.without_slot(owner));
+            logs.push(candidate.mend(cut, copy, &mut report)?);
         }
-        ends.sync()?;
-        let topics = group(&manifest, logs);
-        self.finish(lock, manifest, ends, topics, report)
+        with_reserve(vfs, root, || ends.sync())?;
+        self.finish(lock, manifest, ends, logs, report)
     }
 
     fn finish(
@@ -164,21 +178,29 @@ impl Opening<'_> {
         lock: Box<dyn VfsLock>,
         manifest: Manifest,
         ends: Arc<EndsFile>,
-        topics: BTreeMap<TopicName, Arc<TopicLogs>>,
+        logs: Vec<OpenLog>,
         report: RecoveryReport,
     ) -> Result<Arc<Shared>> {
+        let Self { env, topics, checkpoints } = self;
+        *topics.write() = group(&manifest, logs);
+        ends.keep(&env.agenda);
+        let background = match env.options.background {
+            true => Some(Background::start(&env.agenda).doing("start a thread for", &env.root)?),
+            false => None,
+        };
         let shared = Shared {
-            vfs: self.vfs,
-            root: self.root.into(),
-            options: self.options,
+            directory: manifest.directory,
             ends,
-            admin: Mutex::new(Admin { manifest, failed: None, lock: Some(lock) }),
+            admin: Mutex::new(Admin { manifest, failed: None, lock: Some(lock), background }),
             is_open: AtomicBool::new(true),
-            topics: RwLock::new(topics),
+            topics,
+            _checkpoints: checkpoints,
             report,
+            env,
         };
         let shared = Arc::new(shared);
         topics::settle(&shared);
+        reserve::set_aside(shared.env.vfs.as_ref(), &shared.env.root, shared.env.options.reserve)?;
         Ok(shared)
     }
 
@@ -188,8 +210,13 @@ impl Opening<'_> {
         let mut candidates = Vec::new();
         for (name, entry) in live(manifest) {
             for partition in 0..entry.config.partitions {
-                let slot = slots.remove(&Owner { topic: entry.id, partition });
-                candidates.push(self.candidate(name, entry, partition, slot)?);
+                let owner = Owner { topic: entry.id, partition };
+                let (slot, proven) = match slots.remove(&owner) {
+                    Some((slot, proven)) => (slot, Some(proven)),
+                    None => (ends.without_slot(owner), None),
+                };
+                let context = self.env.log_context(name, entry, slot);
+                candidates.push(Candidate::new(name, entry, context, proven, &self.env.root)?);
             }
         }
         // What is left belongs to topics that are no more.
@@ -197,65 +224,28 @@ impl Opening<'_> {
         Ok(candidates)
     }
 
-    fn candidate(
-        &self,
-        name: &TopicName,
-        entry: &TopicEntry,
-        partition: PartitionId,
-        slot: Option<(EndsSlot, ProvenEnd)>,
-    ) -> Result<Candidate> {
-        let place = |error: Error| error.in_partition(name.as_str(), partition);
-        let dir = self.root.join(partition_dir(name, partition));
-        partition_metadata::check(self.vfs.as_ref(), &dir, entry.id).map_err(place)?;
-        let Some((slot, proven)) = slot else {
-            let what = "the ends file says nothing of the partition: both of its slots are damaged, or gone";
-            return Err(place(Error::corrupt(what).in_file(&self.root.join(ENDS)))
-                .advise("restore it from a copy; nothing in the directory was changed"));
-        };
-        let epochs = LeaderEpochs::load(self.vfs.as_ref(), &dir, proven.offset).map_err(place)?;
-        let context = topics::context(&self.vfs, self.root, &self.options, name, entry, slot);
-        Ok(Candidate { name: name.clone(), context, proven, epochs })
+    /// Fails with all the damages, unless they are to be isolated.
+    fn accept(&self, damages: Vec<Error>) -> Result<Vec<Error>> {
+        let Some((first, others)) = damages.split_first() else { return Ok(damages) };
+        if self.env.options.isolate_damage {
+            return Ok(damages);
+        }
+        let error = first.clone();
+        if others.is_empty() {
+            return Err(error);
+        }
+        let others: Vec<String> = others.iter().map(ToString::to_string).collect();
+        Err(error.advise(format!("{} more are damaged: {}", others.len(), others.join("; "))))
     }
 
     fn name_holder(&self, lock: &dyn VfsLock) -> Result<()> {
         let holder = format!("process {} (ottla {})\n", std::process::id(), env!("CARGO_PKG_VERSION"));
-        lock.write_text(&holder).doing("write", &self.root.join(LOCK))
+        lock.write_text(&holder).doing("write", &self.env.root.join(LOCK))
     }
 }
 
 fn live(manifest: &Manifest) -> impl Iterator<Item = (&TopicName, &TopicEntry)> {
     manifest.topics.iter().filter(|(_, entry)| entry.state == TopicState::Live)
-}
-
-type OpenLog = (TopicName, Arc<PartitionLog>);
-
-impl Candidate {
-    fn open(self, last_stop: LastStop) -> Result<OpenLog> {
-        let Self { name, context, proven, epochs } = self;
-        let (topic, partition) = (Arc::clone(&context.topic), context.partition);
-        let log = PartitionLog::open(context, proven, epochs, last_stop);
-        log.map(|log| (name, Arc::new(log))).map_err(|error| error.in_partition(&topic, partition))
-    }
-}
-
-/// What every partition needs, or the damage of all that are damaged.
-fn judge_all(candidates: &[Candidate]) -> Result<Vec<Cut>> {
-    let mut cuts = Vec::new();
-    let mut damages: Vec<Error> = Vec::new();
-    for Candidate { context, proven, .. } in candidates {
-        let place = |error: Error| error.in_partition(&context.topic, context.partition);
-        match plan(&settle(context, *proven).map_err(place)?) {
-            Plan::Cut(cut) => cuts.push(cut),
-            Plan::Damaged(damage) => damages.push(damage.error(context)),
-        }
-    }
-    let Some((first, others)) = damages.split_first() else { return Ok(cuts) };
-    let error = first.clone();
-    if others.is_empty() {
-        return Err(error);
-    }
-    let others: Vec<String> = others.iter().map(ToString::to_string).collect();
-    Err(error.advise(format!("{} more are damaged: {}", others.len(), others.join("; "))))
 }
 
 /// Puts the partitions together again, topic by topic.

@@ -1,6 +1,7 @@
 //! How a broker is opened.
 
 use crate::clock::Clock;
+use crate::config::Durability;
 
 /// The settings of a [`Broker`](crate::Broker); nothing of them is stored.
 ///
@@ -13,12 +14,24 @@ use crate::clock::Clock;
 pub struct BrokerOptions {
     pub(super) batch_size: usize,
     pub(super) memory_maps: bool,
+    pub(super) durability: Durability,
+    pub(super) isolate_damage: bool,
+    pub(super) reserve: u64,
+    pub(super) background: bool,
     pub(super) clock: Clock,
 }
 
 impl Default for BrokerOptions {
     fn default() -> Self {
-        Self { batch_size: 16 * 1024, memory_maps: true, clock: Clock::system() }
+        Self {
+            batch_size: 16 * 1024,
+            memory_maps: true,
+            durability: Durability::Synced,
+            isolate_damage: false,
+            reserve: 1024 * 1024,
+            background: true,
+            clock: Clock::system(),
+        }
     }
 }
 
@@ -39,6 +52,44 @@ impl BrokerOptions {
     #[must_use]
     pub fn memory_maps(mut self, on: bool) -> Self {
         self.memory_maps = on;
+        self
+    }
+
+    /// The durability of topics that are created without one of their own. It is stored with them: those that exist
+    /// keep theirs. Default: [`Durability::Synced`].
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Whether a directory is opened in which acknowledged records are damaged. Default: `false`, opening fails, and
+    /// the error names every damaged partition.
+    ///
+    /// With `true`, everything that is done with a damaged partition fails with the error that says what is wrong with
+    /// it, and the others work; [`RecoveryReport::damaged`](crate::RecoveryReport::damaged) lists them. Nothing of a
+    /// damaged partition is changed, and such a broker never counts as closed in order: the next opening looks at
+    /// everything again.
+    #[must_use]
+    pub fn isolate_damage(mut self, on: bool) -> Self {
+        self.isolate_damage = on;
+        self
+    }
+
+    /// How much space is set aside in the data directory, in bytes, so that it can be opened, and topics deleted, when
+    /// the disk is full; 0 sets nothing aside. Default: 1 MiB.
+    #[must_use]
+    pub fn reserve_bytes(mut self, bytes: u64) -> Self {
+        self.reserve = bytes;
+        self
+    }
+
+    /// Whether the broker has a thread of its own, for what comes with time: the syncs of interval topics, the evidence
+    /// for recovery, Kafka's checkpoints. Default: `true`; without, whoever owns the broker calls
+    /// [`tick`](crate::Broker::tick).
+    #[must_use]
+    pub fn background(mut self, on: bool) -> Self {
+        self.background = on;
         self
     }
 

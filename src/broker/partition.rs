@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use super::shared::Shared;
 use crate::error::Result;
-use crate::model::{Offset, PartitionId, Start};
+use crate::model::{Offset, PartitionId, Position, Start};
 use crate::partition_log::{BatchReader, PartitionLog};
 use crate::record_batch::RecordBatch;
 
 /// A partition of a [`Topic`](crate::Topic); clones are cheap, and keep the broker open.
 ///
-/// `log start offset ≤ high watermark ≤ log end offset`: what lies below the high watermark is on stable
-/// storage and can be read; what lies above it was sent, and nobody has waited for it yet.
+/// `log start offset ≤ high watermark ≤ log end offset`: what lies below the high watermark is acknowledged, on stable
+/// storage unless the topic's [durability](crate::Durability) is less, and can be read; what lies above it was sent, and
+/// nobody has waited for it yet.
 #[derive(Clone)]
 pub struct Partition {
     broker: Arc<Shared>,
@@ -43,7 +44,7 @@ impl Partition {
         self.log.log_start_offset()
     }
 
-    /// The offset behind the last record that can be read: all before it is on stable storage.
+    /// The offset behind the last record that can be read: all before it is acknowledged.
     #[must_use]
     pub fn high_watermark(&self) -> Offset {
         self.log.high_watermark()
@@ -83,7 +84,7 @@ impl Partition {
         Ok(Batches { reader, _broker: Arc::clone(&self.broker) })
     }
 
-    /// Returns once everything below `end`, which was sent already, is on stable storage and can be read, writing and
+    /// Returns once everything below `end`, which was sent already, is acknowledged and can be read, writing and
     /// syncing it if nobody else is at it. To wait for what nobody has sent yet, [`poll`](crate::Consumer::poll).
     ///
     /// # Errors
@@ -115,9 +116,9 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// The offset at which the next batch begins, or the end.
+    /// Where the next batch begins, or the end; [`Start::Resume`] comes back to it.
     #[must_use]
-    pub fn position(&self) -> Offset {
+    pub fn position(&self) -> Position {
         self.reader.position()
     }
 }

@@ -7,6 +7,7 @@
 //!
 //! No line end behind the last line (Kafka: `PartitionMetadataFile`).
 
+use std::io;
 use std::path::Path;
 
 use crate::error::{Error, IoContext, Result};
@@ -22,7 +23,14 @@ pub fn store(vfs: &dyn Vfs, dir: &Path, id: TopicId) -> Result<()> {
 /// Fails unless the directory belongs to the topic with this id.
 pub fn check(vfs: &dyn Vfs, dir: &Path, id: TopicId) -> Result<()> {
     let path = dir.join(PARTITION_METADATA);
-    let bytes = read_file(vfs, &path, 4096).doing("read", &path)?;
+    let bytes = match read_file(vfs, &path, 4096) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(
+                Error::corrupt("the partition's directory, or the topic id in it, is missing").in_file(&path)
+            );
+        }
+        read => read.doing("read", &path)?,
+    };
     let found = decode(&bytes).map_err(|error| error.in_file(&path))?;
     if found == id {
         return Ok(());

@@ -2,22 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::error::Error;
 use crate::model::{Offset, PartitionId};
 
 /// What opening a broker found, and did; see [`Broker::recovery_report`](crate::Broker::recovery_report).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct RecoveryReport {
     pub(super) clean: bool,
     pub(super) partitions: Vec<PartitionRecovery>,
+    pub(super) damaged: Vec<Error>,
+    pub(super) notes: Vec<String>,
 }
 
 impl RecoveryReport {
-    /// Of a directory that is new, or was closed in order.
-    pub(super) fn of_clean_stop() -> Self {
-        Self { clean: true, ..Self::default() }
-    }
-
     /// True if the directory was new, or closed in order.
     #[must_use]
     pub fn is_clean(&self) -> bool {
@@ -28,6 +26,19 @@ impl RecoveryReport {
     #[must_use]
     pub fn partitions(&self) -> &[PartitionRecovery] {
         &self.partitions
+    }
+
+    /// The partitions that are damaged, each with its error; only with
+    /// [`isolate_damage`](crate::BrokerOptions::isolate_damage), without which opening has failed.
+    #[must_use]
+    pub fn damaged(&self) -> &[Error] {
+        &self.damaged
+    }
+
+    /// What was odd and could be put right, for people: files that only repeat what others say, and had to be made
+    /// again.
+    pub fn notes(&self) -> impl Iterator<Item = &str> {
+        self.notes.iter().map(String::as_str)
     }
 }
 
@@ -67,7 +78,7 @@ impl PartitionRecovery {
     }
 
     /// The files at the root of the data directory that keep what was cut; they can be deleted. Of a single
-    /// tail at most its first 64 MiB are kept.
+    /// tail at most its first 64 MiB are kept, and nothing more once such files take a GiB.
     pub fn quarantined(&self) -> impl Iterator<Item = &Path> {
         self.quarantined.iter().map(PathBuf::as_path)
     }

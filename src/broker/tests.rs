@@ -1,19 +1,21 @@
 //! The text of the manifest and of `partition.metadata`.
 
+use std::collections::BTreeMap;
+
 use super::manifest::{Manifest, TopicEntry, TopicState};
 use super::partition_metadata;
-use crate::config::TopicConfig;
+use crate::config::{Durability, TopicConfig};
 use crate::error::ErrorKind;
-use crate::model::{TopicId, TopicName};
+use crate::model::{DirectoryId, TopicId, TopicName};
 
 const ID: &str = "rE6H2AcSSMCQ7GdNHWIEMQ";
 
 fn manifest() -> Manifest {
-    let mut manifest = Manifest::default();
+    let mut manifest = Manifest { directory: DirectoryId::parse(ID).unwrap(), topics: BTreeMap::new() };
     for (name, state) in
         [("orders", TopicState::Live), ("a.new-one", TopicState::Creating), ("old_one", TopicState::Deleting)]
     {
-        let config = TopicConfig::new().partitions(3).segment_bytes(4096);
+        let config = TopicConfig::new().partitions(3).segment_bytes(4096).durability(Durability::Synced);
         let entry = TopicEntry { id: TopicId::parse(ID).unwrap(), state, config };
         manifest.topics.insert(TopicName::new(name).unwrap(), entry);
     }
@@ -28,10 +30,11 @@ fn with_crc(text: &str) -> String {
 
 #[test]
 fn a_manifest_reads_back() {
-    for manifest in [Manifest::default(), manifest()] {
+    let empty = Manifest { topics: BTreeMap::new(), ..manifest() };
+    assert_eq!(empty.encode(), with_crc(&format!("ottla manifest 1\ndirectory {ID}\ncrc32 0\n")));
+    for manifest in [empty, manifest()] {
         assert_eq!(Manifest::decode(manifest.encode().as_bytes()).unwrap(), manifest);
     }
-    assert_eq!(Manifest::default().encode(), "ottla manifest 1\ncrc32 9c56a469\n");
     let text = manifest().encode();
     assert!(text.contains(&format!("topic orders {ID} live 3\nconfig segment.bytes 4096\n")), "{text}");
 }
@@ -55,9 +58,9 @@ fn a_manifest_in_another_form_is_refused_though_its_checksum_is_right() {
     for (from, to) in [
         ("live 3", "alive 3"),
         ("live 3", "live 0"),
-        ("live 3", "live 03"),
+        ("live 3", "live -3"),
         ("live 3", "live 3 4"),
-        ("config segment.bytes 4096\n", ""),
+        ("config segment.bytes 4096\n", "config segment.bytes 4096\nconfig segment.bytes 4096\n"),
         ("config segment.bytes 4096", "config segment.bytes 12"),
         ("config segment.bytes 4096", "config  segment.bytes 4096"),
         ("topic orders", "topic or/ders"),
@@ -69,6 +72,15 @@ fn a_manifest_in_another_form_is_refused_though_its_checksum_is_right() {
         let bad = with_crc(&text.replacen(from, to, 1));
         assert!(Manifest::decode(bad.as_bytes()).is_err(), "{from:?} to {to:?}");
     }
+}
+
+/// So a later version reads what this one wrote.
+#[test]
+fn a_configuration_without_a_line_has_its_default() {
+    let text = with_crc(&manifest().encode().replace("config segment.bytes 4096\n", ""));
+    let read = Manifest::decode(text.as_bytes()).unwrap();
+    let config = |manifest: &Manifest| manifest.topics.first_key_value().unwrap().1.config.clone();
+    assert_eq!(config(&read), TopicConfig { segment_bytes: 1 << 30, ..config(&manifest()) });
 }
 
 #[test]

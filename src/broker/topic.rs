@@ -103,7 +103,7 @@ impl Topic {
 
     /// The size up to which records share a batch, in bytes.
     pub(crate) fn batch_size(&self) -> usize {
-        self.broker.options.batch_size
+        self.broker.env.options.batch_size
     }
 
     pub(crate) fn sticky(&self) -> &StickyPartitioner {

@@ -1,11 +1,12 @@
 //! Creating, opening and removing topics: the steps, each durable before the next begins.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::manifest::{Manifest, TopicEntry, TopicState};
-use super::options::BrokerOptions;
 use super::partition_metadata;
+use super::reserve::{self, with_reserve};
 use super::shared::{Admin, Shared};
 use super::topic_logs::TopicLogs;
 use crate::config::TopicConfig;
@@ -13,20 +14,20 @@ use crate::ends_file::{EndsSlot, Owner, ProvenEnd};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::file_name::{deleting_dir, partition_dir};
 use crate::model::{PartitionId, TopicId, TopicName};
-use crate::partition_log::{LogContext, PartitionLog};
-use crate::segment::SegmentDir;
-use crate::vfs::{EntryKind, Vfs};
+use crate::partition_log::PartitionLog;
+use crate::vfs::EntryKind;
 
 /// Creates a topic. A failure leaves nothing of it behind, or stops further changes if that fails, too.
 pub fn create(shared: &Shared, name: &str, config: &TopicConfig) -> Result<Arc<TopicLogs>> {
     let name = TopicName::new(name)?;
+    let config = config.clone().or_durability(shared.env.options.durability);
     config.validate().map_err(|error| error.in_topic(name.as_str()))?;
     let mut admin = shared.admin.lock();
     admin.check()?;
     check_name_is_free(&admin, &name)?;
     check_places_are_free(shared, &name, config.partitions)?;
 
-    let entry = TopicEntry { id: TopicId::random(), state: TopicState::Creating, config: config.clone() };
+    let entry = TopicEntry { id: TopicId::random(), state: TopicState::Creating, config };
     // The evidence is there before anybody could look for it.
     let named = claim_slots(shared, &entry).and_then(|slots| {
         store(shared, &mut admin, |topics| _ = topics.insert(name.clone(), entry.clone()))?;
@@ -91,7 +92,9 @@ pub fn delete(shared: &Shared, name: &str) -> Result<()> {
     if let Some(topic) = removed {
         topic.logs.iter().for_each(|log| log.delete());
     }
-    remove(shared, &mut admin, &name, &deleting).map_err(|error| error.in_topic(name.as_str()))
+    remove(shared, &mut admin, &name, &deleting).map_err(place)?;
+    // Deleting may have needed it, and has made room for it.
+    reserve::set_aside(shared.env.vfs.as_ref(), &shared.env.root, shared.env.options.reserve)
 }
 
 /// Removes the directories of a topic that is not, or no longer, live, and then its entry.
@@ -101,18 +104,18 @@ pub fn remove(shared: &Shared, admin: &mut Admin, name: &TopicName, entry: &Topi
     let directories = || {
         let mut doomed = Vec::new();
         for partition in 0..entry.config.partitions {
-            let live = shared.root.join(partition_dir(name, partition));
-            let dead = shared.root.join(deleting_dir(name, partition, entry.id));
+            let live = shared.env.root.join(partition_dir(name, partition));
+            let dead = shared.env.root.join(deleting_dir(name, partition, entry.id));
             if belongs_to(shared, &live, entry)? {
-                shared.vfs.rename(&live, &dead).doing("rename", &live)?;
+                shared.env.vfs.rename(&live, &dead).doing("rename", &live)?;
             }
             if is_directory(shared, &dead)? {
                 doomed.push(dead);
             }
         }
-        shared.vfs.sync_dir(&shared.root).doing("sync", &shared.root)?;
+        shared.env.vfs.sync_dir(&shared.env.root).doing("sync", &shared.env.root)?;
         doomed.iter().try_for_each(|dead| remove_directory(shared, dead))?;
-        shared.vfs.sync_dir(&shared.root).doing("sync", &shared.root)
+        shared.env.vfs.sync_dir(&shared.env.root).doing("sync", &shared.env.root)
     };
     let removed = directories().and_then(|()| store(shared, admin, |topics| _ = topics.remove(name)));
     shared.ends.retain(|owner| owner.topic != entry.id);
@@ -125,8 +128,12 @@ pub fn remove(shared: &Shared, admin: &mut Admin, name: &TopicName, entry: &Topi
 /// Fails if a directory of the topic holds a directory, which is nobody's that we know.
 fn check_removable(shared: &Shared, name: &TopicName, entry: &TopicEntry) -> Result<()> {
     for partition in 0..entry.config.partitions {
-        let dir = shared.root.join(partition_dir(name, partition));
-        let entries = shared.vfs.read_dir(&dir).doing("list", &dir)?;
+        let dir = shared.env.root.join(partition_dir(name, partition));
+        let entries = match shared.env.vfs.read_dir(&dir) {
+            // Of a damaged partition.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            listed => listed.doing("list", &dir)?,
+        };
         if let Some(foreign) = entries.iter().find(|entry| entry.kind == EntryKind::Directory) {
             let what = "the partition's directory holds a directory, which is none of ours";
             return Err(Error::new(ErrorKind::StorageError, what)
@@ -140,8 +147,8 @@ fn check_removable(shared: &Shared, name: &TopicName, entry: &TopicEntry) -> Res
 /// Fails if something stands where a directory of the topic would be made.
 fn check_places_are_free(shared: &Shared, name: &TopicName, partitions: PartitionId) -> Result<()> {
     for partition in 0..partitions {
-        let dir = shared.root.join(partition_dir(name, partition));
-        if shared.vfs.kind(&dir).doing("look at", &dir)?.is_some() {
+        let dir = shared.env.root.join(partition_dir(name, partition));
+        if shared.env.vfs.kind(&dir).doing("look at", &dir)?.is_some() {
             let what = "something stands in the place of the partition's directory";
             return Err(Error::new(ErrorKind::StorageError, what)
                 .in_partition(name.as_str(), partition)
@@ -180,8 +187,9 @@ fn store(
 ) -> Result<()> {
     let mut manifest = admin.manifest.clone();
     change(&mut manifest.topics);
-    manifest.stage(shared.vfs.as_ref(), &shared.root)?;
-    match Manifest::commit(shared.vfs.as_ref(), &shared.root) {
+    let (vfs, root) = (shared.env.vfs.as_ref(), &*shared.env.root);
+    with_reserve(vfs, root, || manifest.stage(vfs, root))?;
+    match Manifest::commit(shared.env.vfs.as_ref(), &shared.env.root) {
         Ok(()) => {
             admin.manifest = manifest;
             Ok(())
@@ -198,7 +206,8 @@ fn store(
 fn claim_slots(shared: &Shared, entry: &TopicEntry) -> Result<Vec<EndsSlot>> {
     let owners = (0..entry.config.partitions).map(|partition| Owner { topic: entry.id, partition });
     let slots = shared.ends.claim(owners);
-    slots.iter().for_each(|slot| slot.publish(ProvenEnd { generation: 1, ..ProvenEnd::default() }));
+    let now = shared.env.options.clock.monotonic();
+    slots.iter().for_each(|slot| slot.publish(ProvenEnd { generation: 1, ..ProvenEnd::default() }, now));
     shared.ends.sync().map(|()| slots)
 }
 
@@ -212,16 +221,15 @@ fn create_directories(
 ) -> Result<TopicLogs> {
     let mut logs = Vec::new();
     for (partition, slot) in (0..).zip(slots) {
-        let dir = shared.root.join(partition_dir(name, partition));
-        shared.vfs.create_dir(&dir).doing("create the directory", &dir)?;
+        let dir = shared.env.root.join(partition_dir(name, partition));
+        shared.env.vfs.create_dir(&dir).doing("create the directory", &dir)?;
         made.push(dir.clone());
-        let log =
-            PartitionLog::create(context(&shared.vfs, &shared.root, &shared.options, name, entry, slot))?;
+        let log = PartitionLog::create(shared.env.log_context(name, entry, slot))?;
         // Syncs the directory, and with it the names of the segment's files.
-        partition_metadata::store(shared.vfs.as_ref(), &dir, entry.id)?;
-        logs.push(Arc::new(log));
+        partition_metadata::store(shared.env.vfs.as_ref(), &dir, entry.id)?;
+        logs.push(log);
     }
-    shared.vfs.sync_dir(&shared.root).doing("sync", &shared.root)?;
+    shared.env.vfs.sync_dir(&shared.env.root).doing("sync", &shared.env.root)?;
     Ok(TopicLogs::new(name.clone(), entry.id, entry.config.clone(), logs))
 }
 
@@ -242,46 +250,23 @@ fn belongs_to(shared: &Shared, dir: &Path, entry: &TopicEntry) -> Result<bool> {
     if !is_directory(shared, dir)? {
         return Ok(false);
     }
-    let entries = shared.vfs.read_dir(dir).doing("list", dir)?;
+    let entries = shared.env.vfs.read_dir(dir).doing("list", dir)?;
     // A creation that was interrupted may not have come to the topic id.
-    Ok(partition_metadata::check(shared.vfs.as_ref(), dir, entry.id).is_ok()
+    Ok(partition_metadata::check(shared.env.vfs.as_ref(), dir, entry.id).is_ok()
         || entry.state == TopicState::Creating && entries.iter().all(|entry| entry.kind == EntryKind::File))
 }
 
 fn is_directory(shared: &Shared, path: &Path) -> Result<bool> {
-    Ok(shared.vfs.kind(path).doing("look at", path)? == Some(EntryKind::Directory))
+    Ok(shared.env.vfs.kind(path).doing("look at", path)? == Some(EntryKind::Directory))
 }
 
 /// Removes a directory and the files in it; a directory inside it is nobody's that we know, and stays.
 fn remove_directory(shared: &Shared, dir: &Path) -> Result<()> {
-    for entry in shared.vfs.read_dir(dir).doing("list", dir)? {
+    for entry in shared.env.vfs.read_dir(dir).doing("list", dir)? {
         if entry.kind != EntryKind::Directory {
             let path = dir.join(&entry.name);
-            shared.vfs.remove_file(&path).doing("remove", &path)?;
+            shared.env.vfs.remove_file(&path).doing("remove", &path)?;
         }
     }
-    shared.vfs.remove_dir(dir).doing("remove", dir)
-}
-
-/// What a partition is given; the slot says which one it is.
-pub fn context(
-    vfs: &Arc<dyn Vfs>,
-    root: &Path,
-    options: &BrokerOptions,
-    name: &TopicName,
-    entry: &TopicEntry,
-    slot: EndsSlot,
-) -> LogContext {
-    let partition = slot.partition();
-    let dir = root.join(partition_dir(name, partition));
-    LogContext {
-        topic: name.as_str().into(),
-        partition,
-        config: entry.config.clone(),
-        dir: SegmentDir::new(Arc::clone(vfs), &dir, options.memory_maps),
-        clock: options.clock.clone(),
-        batch_size: options.batch_size,
-        root: root.into(),
-        slot,
-    }
+    shared.env.vfs.remove_dir(dir).doing("remove", dir)
 }

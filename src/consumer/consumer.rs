@@ -8,7 +8,7 @@ use super::ConsumerRecords;
 use crate::broker::{Broker, Partition};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Offset, Start};
+use crate::model::{Position, Start};
 use crate::partition_log::{BatchReader, PartitionLog};
 use crate::sync::Signal;
 
@@ -39,7 +39,7 @@ const FETCH_BYTES: usize = 1024 * 1024;
 /// while let Some(batch) = replay.next() {
 ///     assert_eq!(batch?.iter().count(), 1);
 /// }
-/// consumer.seek(&orders.partition(0)?, Start::At(replay.position()))?;
+/// consumer.seek(&orders.partition(0)?, Start::Resume(replay.position()))?;
 /// assert!(consumer.poll(Duration::ZERO)?.is_empty());
 /// # drop((orders, consumer, broker)); std::fs::remove_dir_all(&dir).ok();
 /// # Ok::<(), ottla::Error>(())
@@ -120,14 +120,14 @@ impl Consumer {
         Ok(())
     }
 
-    /// The offset of the next record that a poll hands out from the partition.
+    /// Where the next record lies that a poll hands out from the partition; [`Start::Resume`] comes back to it.
     ///
     /// # Errors
     /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition) for a partition that is not
     /// assigned.
-    pub fn position(&self, partition: &Partition) -> Result<Offset> {
+    pub fn position(&self, partition: &Partition) -> Result<Position> {
         let at = self.require(partition)?;
-        Ok(self.assigned.get(at).map_or(0, |assigned| assigned.reader.position()))
+        Ok(self.assigned.get(at).map_or(Position::new(0, None), |assigned| assigned.reader.position()))
     }
 
     /// Reads what is visible now, beginning with the partition whose turn it is.
@@ -191,7 +191,7 @@ impl Consumer {
 impl fmt::Debug for Consumer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let positions = self.assigned.iter().map(|Assigned { log, reader }| {
-            (format!("{}-{}", log.topic(), log.partition()), reader.position())
+            (format!("{}-{}", log.topic(), log.partition()), reader.position().offset())
         });
         f.debug_map().entries(positions).finish()
     }

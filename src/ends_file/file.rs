@@ -8,15 +8,15 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use byteorder::{BigEndian, WriteBytesExt};
 
 use super::slot::{Owner, ProvenEnd, SLOT_LEN, Slot};
+use crate::agenda::{Agenda, Chore, Reminder};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::file_name::ENDS;
-use crate::model::PartitionId;
 use crate::sync::{Condvar, Mutex};
 use crate::vfs::{OpenMode, Vfs, VfsFile, read_file, replace_file, write_all_at};
 
@@ -26,7 +26,7 @@ const MAGIC: u64 = u64::from_be_bytes(*b"OTTLAEND");
 const VERSION: u32 = 1;
 /// More is no ends file: two slots a partition, and room for millions of them.
 const MAX_LEN: u64 = 1 << 32;
-/// How often the file is synced while it is written.
+/// How long after it was written the file is synced.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The ends of all partitions of a broker.
@@ -41,8 +41,8 @@ pub struct EndsFile {
 #[derive(Debug, Default)]
 struct State {
     cells: Vec<Cell>,
-    /// When the last sync began, in monotonic time.
-    last_sync: Duration,
+    /// Asks for the next sync.
+    reminder: Option<Reminder>,
     /// While a sync runs, no twin is written.
     syncing: bool,
     /// Why the file is no longer written: a write or a sync failed. What it holds stays true.
@@ -166,6 +166,11 @@ impl EndsFile {
         owners.into_iter().map(&mut claim).collect()
     }
 
+    /// A place for a partition that has no slot, and is not to get one: nothing is written there.
+    pub fn without_slot(self: &Arc<Self>, owner: Owner) -> EndsSlot {
+        self.handle(owner, usize::MAX)
+    }
+
     fn handle(self: &Arc<Self>, owner: Owner, cell: usize) -> EndsSlot {
         EndsSlot { ends: Arc::clone(self), owner, cell }
     }
@@ -202,19 +207,17 @@ impl EndsFile {
         outcome
     }
 
-    /// Syncs if the last sync began a second before `now` or earlier. Its failure shows in [`sync`](Self::sync).
-    pub fn sync_if_due(&self, now: Duration) {
-        let mut state = self.state.lock();
-        if now.saturating_sub(state.last_sync) < SYNC_INTERVAL || state.syncing {
-            return;
-        }
-        state.last_sync = now;
-        drop(state);
-        _ = self.sync();
+    /// Has the file synced a second after it was written.
+    pub fn keep(self: &Arc<Self>, agenda: &Arc<Agenda>) {
+        let file = Arc::downgrade(self);
+        self.state.lock().reminder = Some(agenda.add(file as Weak<dyn Chore>));
     }
 
-    fn publish(&self, at: usize, owner: Owner, end: ProvenEnd) {
+    fn publish(&self, at: usize, owner: Owner, end: ProvenEnd, now: Duration) {
         let mut state = self.state.lock();
+        if let Some(reminder) = &state.reminder {
+            reminder.set(now.saturating_add(SYNC_INTERVAL));
+        }
         let syncing = state.syncing;
         if state.failed.is_some() {
             return;
@@ -251,6 +254,14 @@ impl EndsFile {
     }
 }
 
+impl Chore for EndsFile {
+    fn run(&self, _now: Duration) -> Option<Duration> {
+        // A failure ends the writing of slots, and shows in the next sync that somebody asks for.
+        _ = self.sync();
+        None
+    }
+}
+
 /// The place of one partition in the ends file.
 #[derive(Clone, Debug)]
 pub struct EndsSlot {
@@ -262,18 +273,13 @@ pub struct EndsSlot {
 impl EndsSlot {
     /// Writes what is durable already. It is evidence after a killed process at once, and after a power cut
     /// once the file was synced.
-    pub fn publish(&self, end: ProvenEnd) {
-        self.ends.publish(self.cell, self.owner, end);
+    pub fn publish(&self, end: ProvenEnd, now: Duration) {
+        self.ends.publish(self.cell, self.owner, end, now);
     }
 
     /// Whose slot it is.
-    pub fn partition(&self) -> PartitionId {
-        self.owner.partition
-    }
-
-    /// The file in which it lies.
-    pub fn ends(&self) -> &EndsFile {
-        &self.ends
+    pub fn owner(&self) -> Owner {
+        self.owner
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::slot::{SLOT_LEN, Slot};
 use super::*;
@@ -76,8 +77,8 @@ fn what_was_published_is_read_again() {
     let ends = create(&vfs);
     let slots = ends.claim((0..20).map(owner));
     for (slot, offset) in slots.iter().zip(0..) {
-        slot.publish(end(offset));
-        slot.publish(end(offset + 100));
+        slot.publish(end(offset), Duration::ZERO);
+        slot.publish(end(offset + 100), Duration::ZERO);
     }
     let found = proven(&vfs);
     assert_eq!(found.len(), 20);
@@ -95,13 +96,13 @@ fn the_twin_with_the_newest_durable_state_is_never_written() {
     let slot = ends.claim([owner(0)]).remove(0);
     let twins = |content: Vec<u8>| [4096, 8192].map(|at| Slot::decode(content.get(at..at + SLOT_LEN)?));
     for round in 1..10u64 {
-        slot.publish(end(round * 10));
+        slot.publish(end(round * 10), Duration::ZERO);
         ends.sync().unwrap();
         let before = twins(content(&vfs));
         let durable = before.iter().flatten().max_by_key(|slot| slot.sequence).copied().unwrap();
         assert_eq!(durable.end, end(round * 10));
         for later in 1..5 {
-            slot.publish(end(round * 10 + later));
+            slot.publish(end(round * 10 + later), Duration::ZERO);
             assert!(twins(content(&vfs)).contains(&Some(durable)), "round {round}, {later} later");
         }
     }
@@ -115,11 +116,11 @@ fn a_new_life_spares_the_newest_twin_of_the_last_one() {
         let ends = create(&vfs);
         let slot = &ends.claim([owner(0)])[0];
         for offset in 1..=publications {
-            slot.publish(end(offset));
+            slot.publish(end(offset), Duration::ZERO);
             ends.sync().unwrap();
         }
         let newest = Slot { sequence: publications, owner: owner(0), end: end(publications) };
-        Arc::new(reopen(&vfs)).slots()[&owner(0)].0.publish(end(99));
+        Arc::new(reopen(&vfs)).slots()[&owner(0)].0.publish(end(99), Duration::ZERO);
         let content = content(&vfs);
         let twins = [4096, 8192].map(|at| Slot::decode(content.get(at..at + SLOT_LEN)?));
         assert!(twins.contains(&Some(newest)), "{publications}: {twins:?}");
@@ -131,9 +132,9 @@ fn a_bad_slot_falls_back_to_its_twin_and_two_bad_ones_to_nothing() {
     let vfs = MemoryVfs::new();
     let ends = create(&vfs);
     let slot = ends.claim([owner(0)]).remove(0);
-    slot.publish(end(1));
+    slot.publish(end(1), Duration::ZERO);
     ends.sync().unwrap();
-    slot.publish(end(2));
+    slot.publish(end(2), Duration::ZERO);
     let newest = if Slot::decode(&content(&vfs)[4096..4608]).unwrap().end == end(2) { 4096 } else { 8192 };
     assert_eq!(proven(&vfs)[&owner(0)], end(2));
     file(&vfs).write_at(&[0xff; 60], newest).unwrap();
@@ -148,14 +149,14 @@ fn a_new_owner_of_a_cell_outlives_the_old_ones_slots() {
     let ends = create(&vfs);
     let old = ends.claim([owner(0)]).remove(0);
     for offset in 0..50 {
-        old.publish(end(offset));
+        old.publish(end(offset), Duration::ZERO);
     }
     ends.sync().unwrap();
-    old.publish(end(50));
+    old.publish(end(50), Duration::ZERO);
     ends.retain(|_| false);
     let new = ends.claim([owner(1)]).remove(0);
-    new.publish(end(1));
-    old.publish(end(99));
+    new.publish(end(1), Duration::ZERO);
+    old.publish(end(99), Duration::ZERO);
     assert_eq!(proven(&vfs), [(owner(1), end(1))].into());
 }
 

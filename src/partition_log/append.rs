@@ -2,6 +2,7 @@
 
 use super::accumulator::EncodedBatch;
 use super::log::{Appends, Assigned, PartitionLog};
+use super::stop::check_process;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{MAX_OFFSET, Offset, Record, Timestamp, TimestampType};
 use crate::record_batch::{RecordParts, size_alone};
@@ -55,6 +56,7 @@ impl PartitionLog {
         count: u64,
         take: impl FnOnce(&mut Appends) -> Result<Timestamp>,
     ) -> Result<Assigned> {
+        check_process(&self.context.mark)?;
         let (assigned, buffered) = {
             let mut appends = self.appends.lock();
             if let Some(stop) = &appends.stop {

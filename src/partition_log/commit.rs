@@ -1,10 +1,11 @@
-//! How records become durable: whoever waits leads, for all who wait at that moment.
+//! How records are written and become durable: whoever waits leads, for all who wait at that moment.
+
+use std::time::Duration;
 
 use super::accumulator::Filled;
 use super::log::{Assigned, PartitionLog};
-use super::stop::Stop;
+use super::stop::{Stop, check_process};
 use super::writer::{LogEnd, WriteError, Writer};
-use crate::ends_file::ProvenEnd;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Offset;
 use crate::sync::{Condvar, Mutex, MutexGuard};
@@ -12,24 +13,59 @@ use crate::sync::{Condvar, Mutex, MutexGuard};
 /// Once this much waits, senders wait until the leader at work has finished.
 const MOST_BUFFERED: usize = 32 * 1024 * 1024;
 
-/// What is visible, and who is working at it.
+/// How far the log has come, and who is working at it.
 #[derive(Debug)]
 pub struct Commit {
-    state: Mutex<State>,
-    /// Woken when a leader has finished, and when the partition stops.
-    changed: Condvar,
+    pub(super) state: Mutex<State>,
+    /// Woken when a leader or a sync has finished, and when the partition stops.
+    pub(super) changed: Condvar,
     /// The leader's.
-    leader: Mutex<Leader>,
+    pub(super) leader: Mutex<Leader>,
 }
 
+/// `durable ≤ written`.
 #[derive(Debug)]
-struct State {
-    /// What readers see ends here, and all of it is durable.
-    high_watermark: LogEnd,
-    /// Whether somebody writes and syncs at this moment.
-    leading: bool,
-    stop: Option<Stop>,
+pub(super) struct State {
+    /// What the operating system has ends here.
+    pub written: LogEnd,
+    /// What is on stable storage ends here.
+    pub durable: LogEnd,
+    /// Whether somebody writes at this moment.
+    pub leading: bool,
+    /// Whether somebody syncs at this moment who does not lead.
+    pub syncing: bool,
+    pub upkeep: Upkeep,
+    pub stop: Option<Stop>,
     fallbacks: Fallbacks,
+}
+
+/// What is still to be done for a topic whose records are acknowledged before they are synced.
+#[derive(Debug, Default)]
+pub(super) struct Upkeep {
+    /// Since when, in monotonic time, there is something that was written and is not synced.
+    pub unsynced_since: Option<Duration>,
+    /// How many segments were rolled and not synced.
+    pub rolled: usize,
+    /// Whether the visible end has moved since the slot was written.
+    pub unpublished: bool,
+}
+
+/// How far a record has to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// The operating system has it.
+    Written,
+    /// It is on stable storage.
+    Durable,
+}
+
+impl State {
+    pub fn end(&self, reach: Reach) -> LogEnd {
+        match reach {
+            Reach::Written => self.written,
+            Reach::Durable => self.durable,
+        }
+    }
 }
 
 /// Where the end has fallen back, because a write failed and what it had left was cut.
@@ -57,44 +93,43 @@ impl Fallbacks {
 }
 
 #[derive(Debug)]
-struct Leader {
-    writer: Writer,
+pub(super) struct Leader {
+    pub writer: Writer,
     spare: Filled,
 }
 
 /// What a leader has achieved.
-enum Led {
-    /// What had gathered is written.
-    Written,
-    /// Everything up to here is durable.
-    Durable(LogEnd),
-    /// The end fell back to `from`.
-    FellBack { round: u64, from: Offset, error: Error },
-}
-
-/// Whether a leader syncs what it has written.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Durability {
-    Written,
-    Synced,
+struct Led {
+    /// How far the log is written; `None` once the writer has stopped.
+    written: Option<LogEnd>,
+    /// Whether that is durable.
+    durable: bool,
+    /// How many segments were rolled and are not synced.
+    rolled: usize,
+    /// The round that ended, and why: the end fell back to what is written.
+    fell_back: Option<(u64, Error)>,
 }
 
 impl Commit {
-    pub fn new(end: LogEnd, writer: Writer) -> Self {
+    pub fn new(end: LogEnd, writer: Writer, stop: Option<Stop>) -> Self {
+        let state = State {
+            written: end,
+            durable: end,
+            leading: false,
+            syncing: false,
+            upkeep: Upkeep::default(),
+            stop,
+            fallbacks: Fallbacks::default(),
+        };
         Self {
-            state: Mutex::new(State {
-                high_watermark: end,
-                leading: false,
-                stop: None,
-                fallbacks: Fallbacks::default(),
-            }),
+            state: Mutex::new(state),
             changed: Condvar::default(),
             leader: Mutex::new(Leader { writer, spare: Filled::default() }),
         }
     }
 
-    pub fn high_watermark(&self) -> LogEnd {
-        self.state.lock().high_watermark
+    pub fn end(&self, reach: Reach) -> LogEnd {
+        self.state.lock().end(reach)
     }
 
     /// The error of a reader, if there is nothing to read any more.
@@ -104,34 +139,50 @@ impl Commit {
 }
 
 impl PartitionLog {
-    /// Returns once the record is on stable storage.
-    pub fn wait(&self, record: Assigned) -> Result<()> {
+    /// Returns once the record has come so far.
+    pub fn wait(&self, record: Assigned, reach: Reach) -> Result<()> {
         let Assigned { offset, round, .. } = record;
+        check_process(&self.context.mark)?;
+        let reach = self.at_least(reach);
         let mut state = self.commit.state.lock();
         loop {
             if let Some(error) = state.fallbacks.find(round, offset) {
                 return Err(self.place(error.clone()).at_offset(offset));
             }
-            if offset < state.high_watermark.offset {
+            if offset < state.end(reach).offset {
                 return Ok(());
             }
             if let Some(stop) = &state.stop {
                 return Err(self.place(stop.error()).at_offset(offset));
             }
-            if state.leading {
-                self.commit.changed.wait(&mut state);
-            } else {
-                self.lead(&mut state, Durability::Synced);
-            }
+            let is_written = offset < state.written.offset;
+            self.advance(&mut state, if is_written { Reach::Durable } else { self.visible_reach() });
         }
     }
 
-    /// Returns once every record taken before is on stable storage. A record that could not be written is an
-    /// error of the next flush, whether somebody waits for it or not.
-    pub fn flush(&self) -> Result<()> {
-        let wait = || self.last_assigned().map_or(Ok(()), |last| self.wait(last));
+    /// Takes a step towards having everything so far, or waits for somebody else's.
+    fn advance(&self, state: &mut MutexGuard<'_, State>, reach: Reach) {
+        let syncs_apart = self.visible_reach() == Reach::Written;
+        if syncs_apart && (reach == Reach::Durable || self.must_sync_first(state)) {
+            if state.syncing {
+                self.commit.changed.wait(state);
+            } else {
+                self.sync_written(state);
+            }
+        } else if state.leading {
+            self.commit.changed.wait(state);
+        } else {
+            self.lead(state, reach);
+        }
+    }
+
+    /// Returns once every record taken before has come so far. A record that could not be written is an error of
+    /// the next flush, whether somebody waits for it or not.
+    pub fn flush(&self, reach: Reach) -> Result<()> {
+        check_process(&self.context.mark)?;
+        let wait = || self.last_assigned(reach).map_or(Ok(()), |last| self.wait(last, reach));
         let waited = match wait() {
-            // What was written before the end fell back is not durable yet.
+            // What was written before the end fell back may not have come so far.
             Err(error) if error.kind() == ErrorKind::NotWritten => wait().and(Err(error)),
             waited => waited,
         };
@@ -145,7 +196,7 @@ impl PartitionLog {
         }
     }
 
-    /// Returns once everything below `end` is on stable storage.
+    /// Returns once everything below `end` is acknowledged, and so visible.
     pub fn wait_for(&self, end: Offset) -> Result<()> {
         let (assigned, round) = {
             let appends = self.appends.lock();
@@ -160,26 +211,37 @@ impl PartitionLog {
         }
         match end.checked_sub(1) {
             None => Ok(()),
-            Some(offset) => self.wait(Assigned { offset, round, timestamp: 0 }),
+            Some(offset) => self.wait(Assigned { offset, round, timestamp: 0 }, Reach::Written),
         }
     }
 
     /// Leads for a reader who waits at the end, if there is anything to lead for.
     pub fn make_visible(&self) {
-        if let Some(last) = self.last_assigned() {
+        if let Some(last) = self.last_assigned(Reach::Written) {
             // What goes wrong concerns those who have sent it.
-            _ = self.wait(last);
+            _ = self.wait(last, Reach::Written);
         }
     }
 
-    /// The last record that was taken, if it is not durable yet.
-    fn last_assigned(&self) -> Option<Assigned> {
+    /// The last record that was taken, if it has not come so far.
+    fn last_assigned(&self, reach: Reach) -> Option<Assigned> {
         let (end, round) = {
             let appends = self.appends.lock();
             (appends.assigned, appends.round)
         };
-        let offset = end.checked_sub(1).filter(|last| *last >= self.high_watermark())?;
+        let come = self.commit.end(self.at_least(reach)).offset;
+        let offset = end.checked_sub(1).filter(|last| *last >= come)?;
         Some(Assigned { offset, round, timestamp: 0 })
+    }
+
+    /// What a record has to reach for the topic to acknowledge and show it.
+    pub(super) fn visible_reach(&self) -> Reach {
+        if self.context.config.level().is_written_enough() { Reach::Written } else { Reach::Durable }
+    }
+
+    /// What was asked for, or what the topic promises, whichever is more.
+    fn at_least(&self, reach: Reach) -> Reach {
+        if reach == Reach::Durable { reach } else { self.visible_reach() }
     }
 
     /// Writes what has gathered, without syncing, or waits for the leader at work if too much has. A failure
@@ -189,21 +251,22 @@ impl PartitionLog {
         while state.leading && self.buffered() >= MOST_BUFFERED {
             self.commit.changed.wait(&mut state);
         }
+        while state.stop.is_none() && self.must_sync_first(&state) {
+            self.advance(&mut state, Reach::Durable);
+        }
         if !state.leading && state.stop.is_none() {
-            self.lead(&mut state, Durability::Written);
+            self.lead(&mut state, Reach::Written);
         }
     }
 
-    /// Takes no more records, writes and syncs what was taken, and gives the files their final form.
-    ///
-    /// After a failed sync that is what it returns, and the files stay as they are. If records could not be
-    /// written, and the log is as it was, it is closed in order, and says [`ErrorKind::NotWritten`].
+    /// Writes and syncs what was taken, seals the last segment, and takes nothing more. What the disk did not take
+    /// leaves the log as it was, it is closed in order, and says [`ErrorKind::NotWritten`].
     pub fn close(&self) -> Result<()> {
         self.refuse_appends();
-        let flushed = self.flush();
+        let flushed = self.flush(Reach::Durable);
         let closed = match self.stop(&Stop::Closed) {
             Stop::Closed => self.seal(),
-            Stop::Abandoned | Stop::Deleted => Ok(()),
+            Stop::Abandoned | Stop::Deleted | Stop::Damaged(_) => return Ok(()),
             failed @ Stop::Failed(_) => Err(failed.error()),
         };
         closed.map_err(|error| self.place(error)).and(flushed)
@@ -215,8 +278,11 @@ impl PartitionLog {
         let mut leader = self.commit.leader.lock();
         let end = leader.writer.end();
         leader.writer.close()?;
+        drop(leader);
         if let Some(end) = end {
-            self.publish_proven(end);
+            let mut state = self.commit.state.lock();
+            (state.written, state.durable) = (end, end);
+            self.publish_ends(&state);
         }
         Ok(())
     }
@@ -237,111 +303,108 @@ impl PartitionLog {
         self.stop(&Stop::Failed(error));
     }
 
-    /// Writes the end at which the partition was opened into its slot.
-    pub fn publish(&self) {
-        self.publish_proven(self.commit.high_watermark());
-    }
-
     /// Stops the partition, for this reason unless it has one already, and returns the one that holds. Nobody
-    /// leads when it returns, nor will anybody again.
+    /// leads or syncs when it returns, nor will anybody again.
     fn stop(&self, stop: &Stop) -> Stop {
         self.appends.lock().stop.get_or_insert_with(|| stop.clone());
         let mut state = self.commit.state.lock();
         let holds = state.stop.get_or_insert_with(|| stop.clone()).clone();
         self.commit.changed.notify_all();
         self.listeners.raise();
-        while state.leading {
+        while state.leading || state.syncing {
             self.commit.changed.wait(&mut state);
         }
         holds
     }
 
+    /// Stops the partition because nobody knows any more what the disk holds.
+    pub(super) fn poison(&self, state: &mut MutexGuard<'_, State>, error: Error) {
+        let stop = Stop::Failed(error);
+        state.stop.get_or_insert_with(|| stop.clone());
+        MutexGuard::unlocked(state, || self.appends.lock().stop.get_or_insert(stop).clone());
+    }
+
     /// Writes what has gathered, syncs it if asked to, and publishes the outcome.
-    fn lead(&self, state: &mut MutexGuard<'_, State>, durability: Durability) {
+    fn lead(&self, state: &mut MutexGuard<'_, State>, reach: Reach) {
         state.leading = true;
         let outcome = MutexGuard::unlocked(state, || {
             // A leader that panics must not leave the others waiting for it.
-            let unwinding = StopOnUnwind(self);
-            let outcome = self.write_gathered(durability);
+            let unwinding = StopOnUnwind { log: self, working: |state| &mut state.leading };
+            let outcome = self.write_gathered(reach);
             std::mem::forget(unwinding);
             outcome
         });
         state.leading = false;
         match outcome {
-            Ok(Led::Durable(end)) => {
-                debug_assert!(end.offset >= state.high_watermark.offset, "the high watermark never falls");
-                state.high_watermark = end;
-            }
-            Ok(Led::Written) => {}
-            Ok(Led::FellBack { round, from, error }) => state.fallbacks.add(round, from, &error),
-            Err(error) => {
-                let stop = Stop::Failed(error);
-                state.stop.get_or_insert_with(|| stop.clone());
-                MutexGuard::unlocked(state, || self.appends.lock().stop.get_or_insert(stop).clone());
-            }
+            Ok(led) => self.note(state, led),
+            Err(error) => self.poison(state, error),
         }
         self.commit.changed.notify_all();
         self.listeners.raise();
     }
 
-    fn write_gathered(&self, durability: Durability) -> Result<Led> {
+    fn note(&self, state: &mut MutexGuard<'_, State>, led: Led) {
+        if let Some((round, error)) = led.fell_back {
+            let end = led.written.unwrap_or(state.written);
+            state.fallbacks.add(round, end.offset, &error);
+        }
+        let Some(end) = led.written else { return };
+        debug_assert!(end.offset >= state.written.offset, "the log never shrinks");
+        state.written = end;
+        if led.durable {
+            state.durable = end;
+            self.publish_ends(state);
+        } else if self.visible_reach() == Reach::Written {
+            self.note_unsynced(state, led.rolled);
+        }
+    }
+
+    fn write_gathered(&self, reach: Reach) -> Result<Led> {
         let mut leader = self.commit.leader.lock();
         let Leader { writer, spare } = &mut *leader;
         *spare = self.appends.lock().accumulator.take(std::mem::take(spare));
-        match writer.write(spare, self.context.clock.now()) {
-            Ok(()) => {}
-            Err(WriteError::NotWritten(error)) => return Ok(self.fall_back(writer, error)),
+        let fell_back = match writer.write(spare, self.context.clock.now()) {
+            Ok(()) => None,
+            Err(WriteError::NotWritten(error)) => Some(self.fall_back(writer, error)),
             Err(WriteError::Indeterminate(error)) => return Err(error),
+        };
+        let mut led = Led { written: writer.end(), durable: false, rolled: writer.rolled(), fell_back };
+        if reach == Reach::Durable
+            && led.fell_back.is_none()
+            && let Some(unsynced) = writer.take_unsynced()
+        {
+            unsynced.sync()?;
+            led.durable = true;
         }
-        if durability == Durability::Written {
-            return Ok(Led::Written);
-        }
-        writer.sync()?;
-        match writer.end() {
-            None => Ok(Led::Written),
-            Some(end) => {
-                self.publish_proven(end);
-                Ok(Led::Durable(end))
-            }
-        }
+        Ok(led)
     }
 
     /// Takes back the offsets behind what is written: of the batches that failed, and of all that has gathered
     /// since, which would leave a gap.
-    fn fall_back(&self, writer: &Writer, error: Error) -> Led {
+    fn fall_back(&self, writer: &Writer, error: Error) -> (u64, Error) {
         let mut appends = self.appends.lock();
-        let from = writer.end().map_or(appends.assigned, |end| end.offset);
         let round = appends.round;
         appends.round += 1;
-        appends.assigned = from;
+        appends.assigned = writer.end().map_or(appends.assigned, |end| end.offset);
         appends.accumulator.clear();
         let error = error
             .with_kind(ErrorKind::NotWritten)
             .advise("the log is as it was; send the record again once the disk takes it");
-        Led::FellBack { round, from, error }
-    }
-
-    /// Writes down what a sync has made durable, or recovery has found to be.
-    fn publish_proven(&self, end: LogEnd) {
-        self.context.slot.publish(ProvenEnd {
-            generation: self.generation,
-            log_start: self.log_start,
-            segment: end.segment,
-            offset: end.offset,
-            position: end.position,
-            log_end: end.offset,
-        });
-        self.context.slot.ends().sync_if_due(self.context.clock.monotonic());
+        (round, error)
     }
 }
 
-/// Stops the partition if a leader panics.
-struct StopOnUnwind<'a>(&'a PartitionLog);
+/// Stops the partition if the thread panics that works at it.
+pub(super) struct StopOnUnwind<'a> {
+    pub log: &'a PartitionLog,
+    /// What says that it works.
+    pub working: fn(&mut State) -> &mut bool,
+}
 
 impl Drop for StopOnUnwind<'_> {
     fn drop(&mut self) {
         let what = "a thread panicked while it wrote to the partition";
-        self.0.commit.state.lock().leading = false;
-        self.0.stop(&Stop::Failed(Error::new(ErrorKind::Indeterminate, what)));
+        *(self.working)(&mut self.log.commit.state.lock()) = false;
+        self.log.stop(&Stop::Failed(Error::new(ErrorKind::Indeterminate, what)));
     }
 }

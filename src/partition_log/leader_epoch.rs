@@ -10,10 +10,10 @@
 //! Epochs and start offsets both strictly rise (Kafka: `LeaderEpochFileCache`, `CheckpointFile`).
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
-use std::fmt::Write;
 use std::io;
 use std::path::Path;
 
+use crate::checkpoint;
 use crate::error::{Error, IoContext, Result};
 use crate::file_name::LEADER_EPOCH_CHECKPOINT;
 use crate::model::{LeaderEpoch, MAX_OFFSET, Offset};
@@ -78,32 +78,33 @@ impl LeaderEpochs {
         commit_file(vfs, dir, LEADER_EPOCH_CHECKPOINT).doing("replace", &dir.join(LEADER_EPOCH_CHECKPOINT))
     }
 
+    /// The epoch of a record at `offset`, if the partition has any.
+    pub fn at(&self, offset: Offset) -> Option<LeaderEpoch> {
+        let behind = self.entries.partition_point(|entry| entry.start <= offset);
+        behind.checked_sub(1).and_then(|at| self.entries.get(at)).map(|entry| entry.epoch)
+    }
+
+    /// Where the records of `epoch`, and of those before it, end; `None` if that is where the log ends (Kafka:
+    /// `LeaderEpochFileCache.endOffsetFor`).
+    pub fn end_of(&self, epoch: LeaderEpoch) -> Option<Offset> {
+        self.entries.iter().find(|entry| entry.epoch > epoch).map(|entry| entry.start)
+    }
+
     pub fn encode(&self) -> String {
-        let mut text = format!("0\n{}\n", self.entries.len());
-        for Entry { epoch, start } in &self.entries {
-            // Writing to a string does not fail.
-            _ = writeln!(text, "{epoch} {start}");
-        }
-        text
+        checkpoint::encode(self.entries.iter().map(|Entry { epoch, start }| format!("{epoch} {start}")))
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self> {
-        let text = std::str::from_utf8(bytes).map_err(|_| malformed("it is no text"))?;
-        let mut lines = text.lines();
-        if lines.next() != Some("0") {
-            return Err(malformed("its version is not 0"));
+        let entries = checkpoint::decode(bytes, Self::decode_line)?;
+        let rises = |pair: &[Entry]| match pair {
+            [one, next] => one.epoch < next.epoch && one.start < next.start,
+            _ => true,
+        };
+        if entries.windows(2).all(rises) {
+            Ok(Self { entries })
+        } else {
+            Err(checkpoint::malformed("its epochs or offsets do not rise"))
         }
-        let count: usize =
-            lines.next().and_then(|line| line.parse().ok()).ok_or_else(|| malformed("it has no count"))?;
-        let mut entries: Vec<Entry> = Vec::new();
-        for line in lines {
-            let entry = Self::decode_line(line).ok_or_else(|| malformed("a line is no epoch and offset"))?;
-            if entries.last().is_some_and(|last| last.epoch >= entry.epoch || last.start >= entry.start) {
-                return Err(malformed("its epochs or offsets do not rise"));
-            }
-            entries.push(entry);
-        }
-        if entries.len() == count { Ok(Self { entries }) } else { Err(malformed("its count is wrong")) }
     }
 
     fn decode_line(line: &str) -> Option<Entry> {
@@ -113,8 +114,4 @@ impl LeaderEpochs {
         let in_range = i32::try_from(epoch).is_ok() && start <= MAX_OFFSET && words.next().is_none();
         in_range.then_some(Entry { epoch, start })
     }
-}
-
-fn malformed(reason: &str) -> Error {
-    Error::corrupt(format!("a leader epoch checkpoint cannot be read: {reason}"))
 }

@@ -1,23 +1,26 @@
 //! A partition: takes records, makes them durable, and lends them to readers.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::LeaderEpochs;
 use super::accumulator::Accumulator;
-use super::commit::Commit;
+use super::commit::{Commit, Reach};
 use super::listeners::Listeners;
 use super::reader::BatchReader;
-use super::stop::Stop;
+use super::stop::{Stop, check_process};
 use super::writer::{Epochs, LogEnd, Writer};
+use crate::agenda::{Agenda, Chore, Reminder};
 use crate::clock::Clock;
 use crate::config::TopicConfig;
 use crate::ends_file::{EndsSlot, ProvenEnd};
 use crate::error::{Error, ErrorKind, Result};
 use crate::file_name::SegmentFile;
-use crate::model::{Offset, PartitionId, Start, Timestamp};
+use crate::model::{LeaderEpoch, Offset, PartitionId, Position, Start, Timestamp};
 use crate::segment::{ActiveSegment, SealedSegment, Segment, SegmentDir, StoredIndexes, segment_bases};
 use crate::sync::{Mutex, RwLock, Signal};
+use crate::vfs::ProcessMark;
 
 /// What a partition is given by its broker.
 #[derive(Clone, Debug)]
@@ -33,6 +36,12 @@ pub struct LogContext {
     pub root: Arc<Path>,
     /// Where the partition says what of it is durable.
     pub slot: EndsSlot,
+    /// Where it has itself reminded of what comes later.
+    pub agenda: Arc<Agenda>,
+    /// Has Kafka's checkpoints written.
+    pub checkpoints: Arc<Reminder>,
+    /// Of the process that opened it.
+    pub mark: Arc<ProcessMark>,
 }
 
 /// How the partition was left by its last owner.
@@ -46,9 +55,10 @@ pub enum LastStop {
 
 /// A partition.
 ///
-/// Three ends, `high watermark ≤ written ≤ assigned`: records get their offset when they are taken, reach the
-/// file with a leader, and are visible once a sync has covered them. Whoever waits for a record leads: it writes
-/// and syncs what has gathered, for all, while the others wait for it or gather the next group.
+/// Three ends, `durable ≤ written ≤ assigned`: records get their offset when they are taken, reach the file with a
+/// leader, and are durable once a sync has covered them. The high watermark, up to which readers see, is the durable
+/// end of a synced topic, and the written end of another. Whoever waits for a record leads: it writes what has
+/// gathered, and syncs it where the topic asks for that, for all, while the others wait for it or gather the next group.
 ///
 /// Locks, in the order in which they are taken: the leader's, what is visible (both in `commit`), `appends`
 /// (offsets are given out under it), the list of segments. Only the leader's is held while the disk works.
@@ -61,7 +71,11 @@ pub struct PartitionLog {
     pub(super) appends: Mutex<Appends>,
     pub(super) commit: Commit,
     segments: Arc<RwLock<Vec<Segment>>>,
+    /// Every leader epoch; what is appended in this life has the last one.
+    epochs: LeaderEpochs,
     pub(super) listeners: Listeners,
+    /// Of the [upkeep](super::upkeep).
+    pub(super) reminder: Reminder,
 }
 
 /// What lies under the append lock.
@@ -86,7 +100,7 @@ pub struct Assigned {
 
 impl PartitionLog {
     /// Creates the files of a new partition in its empty directory, which the caller syncs.
-    pub fn create(context: LogContext) -> Result<Self> {
+    pub fn create(context: LogContext) -> Result<Arc<Self>> {
         let now = context.clock.now();
         let active = ActiveSegment::create(&context.dir, 0, &context.config, now)?;
         let proven = ProvenEnd { generation: 1, ..ProvenEnd::default() };
@@ -99,7 +113,7 @@ impl PartitionLog {
         proven: ProvenEnd,
         epochs: LeaderEpochs,
         last_stop: LastStop,
-    ) -> Result<Self> {
+    ) -> Result<Arc<Self>> {
         let bases = segment_bases(&context.dir)?;
         let Some((last, sealed)) = bases.split_last() else {
             return Err(Error::corrupt("the partition has no segment").in_file(context.dir.path()));
@@ -139,23 +153,46 @@ impl PartitionLog {
         epochs: Epochs,
         mut segments: Vec<Segment>,
         active: ActiveSegment,
-    ) -> Self {
+    ) -> Arc<Self> {
         segments.push(Segment::Active(Arc::clone(active.reader())));
+        let end = LogEnd::of(&active);
+        Self::assemble(context, proven, epochs, segments, end, Ok(active))
+    }
+
+    /// A partition whose files are damaged: every call says so, and nothing is changed.
+    pub fn damaged(context: LogContext, proven: ProvenEnd, error: Error) -> Arc<Self> {
+        let (epochs, end) = (Epochs::new(LeaderEpochs::default()), LogEnd::from(proven));
+        Self::assemble(context, proven, epochs, Vec::new(), end, Err(error))
+    }
+
+    fn assemble(
+        context: LogContext,
+        proven: ProvenEnd,
+        epochs: Epochs,
+        segments: Vec<Segment>,
+        end: LogEnd,
+        active: Result<ActiveSegment>,
+    ) -> Arc<Self> {
         let segments = Arc::new(RwLock::new(segments));
-        let end =
-            LogEnd { offset: active.next_offset(), segment: active.base_offset(), position: active.size() };
+        let (active, stop) = match active {
+            Ok(active) => (Some(active), None),
+            Err(error) => (None, Some(Stop::Damaged(error))),
+        };
         let accumulator = Accumulator::new(context.batch_size, &context.config);
+        let every_epoch = epochs.with_due(end.offset);
         let writer =
             Writer::new(context.dir.clone(), context.config.clone(), epochs, active, Arc::clone(&segments));
-        Self {
+        Arc::new_cyclic(|log: &Weak<Self>| Self {
             log_start: proven.log_start,
             generation: proven.generation,
-            appends: Mutex::new(Appends { assigned: end.offset, round: 0, accumulator, stop: None }),
-            commit: Commit::new(end, writer),
+            appends: Mutex::new(Appends { assigned: end.offset, round: 0, accumulator, stop: stop.clone() }),
+            commit: Commit::new(end, writer, stop),
             segments,
+            epochs: every_epoch,
             listeners: Listeners::default(),
+            reminder: context.agenda.add(Weak::<Self>::clone(log) as Weak<dyn Chore>),
             context,
-        }
+        })
     }
 
     pub fn topic(&self) -> &Arc<str> {
@@ -171,9 +208,37 @@ impl PartitionLog {
         self.log_start
     }
 
-    /// The offset behind the last record that is durable, and so visible.
+    /// The offset behind the last record that readers see: it is durable on a synced topic, and written on another.
     pub fn high_watermark(&self) -> Offset {
-        self.commit.high_watermark().offset
+        self.commit.end(self.visible_reach()).offset
+    }
+
+    /// The end up to which everything has come so far.
+    pub fn end(&self, reach: Reach) -> Offset {
+        self.commit.end(reach).offset
+    }
+
+    /// The base offset of the first segment.
+    pub fn first_segment(&self) -> Offset {
+        self.segments.read().first().map_or(self.log_start, Segment::base_offset)
+    }
+
+    /// What is wrong with the files, if the partition was opened all the same.
+    pub fn damage(&self) -> Option<Error> {
+        match &self.appends.lock().stop {
+            Some(Stop::Damaged(error)) => Some(error.clone()),
+            _ => None,
+        }
+    }
+
+    /// The leader epoch of what is appended.
+    pub fn leader_epoch(&self) -> LeaderEpoch {
+        self.epochs.latest().unwrap_or_default()
+    }
+
+    /// The leader epoch of the record at an offset.
+    pub fn leader_epoch_at(&self, offset: Offset) -> Option<LeaderEpoch> {
+        self.epochs.at(offset)
     }
 
     /// The offset behind the last record that was taken.
@@ -202,30 +267,52 @@ impl PartitionLog {
     pub fn resolve(&self, start: Start) -> Result<Offset> {
         self.check_readable()?;
         let available = self.log_start..=self.high_watermark();
-        match start {
-            Start::Earliest => Ok(self.log_start),
-            Start::Latest => Ok(*available.end()),
-            Start::At(offset) if available.contains(&offset) => Ok(offset),
-            Start::At(offset) => {
-                let what = format!(
-                    "the offset is outside the log, which begins at {} and ends before {}",
-                    available.start(),
-                    available.end()
-                );
-                let error =
-                    Error::new(ErrorKind::OffsetOutOfRange, what).at_offset(offset).available(available);
-                Err(self
-                    .place(error)
-                    .advise("begin at the earliest or the latest, or at an offset between them"))
+        let offset = match start {
+            Start::Earliest => return Ok(self.log_start),
+            Start::Latest => return Ok(*available.end()),
+            Start::At(offset) => offset,
+            Start::Resume(position) => {
+                self.check_epoch(position, &available)?;
+                position.offset()
             }
+        };
+        if available.contains(&offset) {
+            return Ok(offset);
         }
+        let (first, end) = (available.start(), available.end());
+        let what = format!("the offset is outside the log, which begins at {first} and ends before {end}");
+        let error = Error::new(ErrorKind::OffsetOutOfRange, what).at_offset(offset).available(available);
+        Err(self.place(error).advise("begin at the earliest or the latest, or at an offset between them"))
+    }
+
+    /// Fails if what stood below the position was not kept: its leader epoch ends before it, since an unclean stop cut
+    /// it off, and the offsets were given out again (KIP-320).
+    fn check_epoch(&self, position: Position, available: &RangeInclusive<Offset>) -> Result<()> {
+        let Some(epoch) = position.leader_epoch() else { return Ok(()) };
+        let what = if self.epochs.latest().is_none_or(|latest| epoch > latest) {
+            format!("the position is of leader epoch {epoch}, which the partition has never had")
+        } else {
+            match self.epochs.end_of(epoch) {
+                Some(end) if end < position.offset() => {
+                    format!("the position is of leader epoch {epoch}, which ends before offset {end}")
+                }
+                _ => return Ok(()),
+            }
+        };
+        let diverged = self.epochs.end_of(epoch).unwrap_or(*available.end());
+        let error =
+            Error::new(ErrorKind::LogTruncated, what).at_offset(diverged).available(available.clone());
+        Err(self.place(error).advise(
+            "what was read below it may not be what is there now: begin at the offset named here to read what \
+             replaced it, or at the earliest",
+        ))
     }
 
     /// The segment that holds `offset`, and the position up to which it may be read.
     pub(super) fn segment_at(&self, offset: Offset) -> Result<(Segment, u64)> {
         // In this order: the list is then at least as new as the end, which lies in its last segment or in one
         // that has been sealed since.
-        let end = self.commit.high_watermark();
+        let end = self.commit.end(self.visible_reach());
         let segments = self.segments.read();
         let behind = segments.partition_point(|segment| segment.base_offset() <= offset);
         match behind.checked_sub(1).and_then(|at| segments.get(at)) {
@@ -254,6 +341,7 @@ impl PartitionLog {
 
     /// Fails once the broker is closed, or the topic deleted.
     pub fn check_readable(&self) -> Result<()> {
+        check_process(&self.context.mark)?;
         match self.commit.ends_reading() {
             None => Ok(()),
             Some(error) => Err(self.place(error)),

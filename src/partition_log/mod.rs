@@ -1,5 +1,5 @@
 //! One partition: its segments in order, the batch that is being filled, and the ends up to which records are
-//! assigned, written and durable. It knows no other partition, no topic list, and starts no thread.
+//! assigned, written and durable. It knows no other partition and no topic list.
 
 mod accumulator;
 mod append;
@@ -12,9 +12,12 @@ mod recovery;
 mod stop;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod writer;
 
+pub use commit::Reach;
 pub use leader_epoch::LeaderEpochs;
 pub use log::{Assigned, LastStop, LogContext, PartitionLog};
 pub use reader::BatchReader;
-pub use recovery::{Cut, Plan, apply, plan, settle};
+pub use recovery::{Cut, Plan, cut_back, plan, preserve, settle};
+pub use stop::check_process;

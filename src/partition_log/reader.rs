@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::PartitionLog;
 use crate::error::{Error, Result};
-use crate::model::Offset;
+use crate::model::{Offset, Position};
 use crate::record_batch::RecordBatch;
 use crate::segment::BatchScan;
 
@@ -27,9 +27,10 @@ impl BatchReader {
         Self { log, next: from, until, scan: None }
     }
 
-    /// The offset at which the next batch begins, or the end.
-    pub fn position(&self) -> Offset {
-        self.next
+    /// Where the next batch begins, or the end.
+    pub fn position(&self) -> Position {
+        let before = self.next.checked_sub(1).filter(|before| *before >= self.log.log_start_offset());
+        Position::new(self.next, before.and_then(|before| self.log.leader_epoch_at(before)))
     }
 
     /// Lets the reading go on to the high watermark of now.
@@ -82,6 +83,13 @@ impl BatchReader {
 
     fn next_of(&self, scan: &mut BatchScan) -> Result<Option<RecordBatch>> {
         let Some(header) = scan.peek()? else { return Ok(None) };
+        // The epoch lies outside the checksum, like the offset; that it is the one of this offset is known here.
+        let known = self.log.leader_epoch_at(header.base_offset);
+        if known.map(u32::cast_signed) != Some(header.leader_epoch) {
+            let what = format!("a batch has the leader epoch {}", header.leader_epoch);
+            let error = Error::corrupt(format!("{what}, and its offset the epoch {known:?}"));
+            return Err(scan.place(error.at_offset(header.base_offset)));
+        }
         // The scan holds the batches to their order; these are the ends, which it does not know.
         if (header.base_offset..=header.last_offset()).contains(&self.next)
             && header.next_offset() <= self.until

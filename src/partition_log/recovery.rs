@@ -1,8 +1,9 @@
 //! What an unclean stop has left of a partition: read, judged, mended.
 //!
 //! Three steps. *Settle* ([`settle`]) reads, and makes sure that what it reads is on the disk; it changes no
-//! content. *Plan* ([`plan`]) is a pure function over the facts. *Apply* ([`apply`]) does what the plan says,
-//! and doing it twice is doing it once.
+//! content. *Plan* ([`plan`]) is a pure function over the facts. *Apply* does what the plan says, and doing it twice is
+//! doing it once: it first keeps a copy of what goes ([`preserve`]), for every partition, before anything is cut
+//! ([`cut_back`]), so that a disk without room for the copies is left as it was.
 //!
 //! The proven end, from the ends file, tells a torn tail from rot. What is invalid below it was acknowledged and
 //! is damaged: nothing is cut, and opening fails. What is invalid above it was never promised: it is copied to a
@@ -13,17 +14,21 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::LogContext;
 use super::writer::LogEnd;
+use super::{LeaderEpochs, LogContext};
 use crate::ends_file::ProvenEnd;
 use crate::error::{Error, IoContext, Result};
-use crate::file_name::{SegmentFile, quarantine, temporary};
+use crate::file_name::{QUARANTINE, SegmentFile, quarantine, temporary};
 use crate::model::Offset;
-use crate::segment::{BatchScan, SealedSegment, segment_bases};
-use crate::vfs::{FileView, OpenMode, VfsFile, read_up_to_at, replace_file, write_all_at};
+use crate::segment::{ActiveSegment, BatchScan, SealedSegment, StoredIndexes, segment_bases};
+use crate::vfs::{
+    EntryKind, FileView, OpenMode, VfsFile, read_file, read_up_to_at, replace_file, write_all_at,
+};
 
 /// At most so much of a cut is copied; a tail is rarely longer than what one group commit holds.
 const MOST_QUARANTINED: u64 = 64 * 1024 * 1024;
+/// At most so much is kept in all; what comes then is cut without a copy, and the report shows none.
+const MOST_IN_QUARANTINE: u64 = 1024 * 1024 * 1024;
 /// How much is read at a time to see whether a tail is zeros.
 const CHUNK: usize = 256 * 1024;
 
@@ -90,6 +95,8 @@ pub struct Cut {
     pub tail: Tail,
     /// Segments behind the one with the end.
     pub later: Vec<Offset>,
+    /// Segments before the one with the end whose indexes may not have come to the disk.
+    pub unproven: Vec<Offset>,
 }
 
 /// What was done.
@@ -135,11 +142,17 @@ pub fn plan(facts: &Facts) -> Plan {
         file_len: scan.file_len,
         tail: scan.tail,
         later: facts.bases.iter().copied().filter(|base| *base > scan.end.segment).collect(),
+        unproven: facts
+            .bases
+            .iter()
+            .copied()
+            .filter(|base| (proven.segment..scan.end.segment).contains(base))
+            .collect(),
     })
 }
 
 /// Reads a partition from the proven segment on. Whatever is found valid there is on the disk when it returns.
-pub fn settle(context: &LogContext, proven: ProvenEnd) -> Result<Facts> {
+pub fn settle(context: &LogContext, proven: ProvenEnd, epochs: &LeaderEpochs) -> Result<Facts> {
     let bases = segment_bases(&context.dir)?;
     let gap = find_gap(context, &bases, &proven)?;
     let mut end = LogEnd { offset: proven.segment, segment: proven.segment, position: 0 };
@@ -155,7 +168,7 @@ pub fn settle(context: &LogContext, proven: ProvenEnd) -> Result<Facts> {
         }
         end = LogEnd { offset: end.offset, segment: base, position: 0 };
         let met_before = scan.is_some_and(|before| before.meets_proven);
-        let mut found = scan_segment(context, end, &proven)?;
+        let mut found = scan_segment(context, end, &proven, epochs)?;
         found.meets_proven |= met_before;
         end = found.end;
         scan = Some(found);
@@ -181,7 +194,12 @@ fn find_gap(context: &LogContext, bases: &[Offset], proven: &ProvenEnd) -> Resul
     Ok(None)
 }
 
-fn scan_segment(context: &LogContext, from: LogEnd, proven: &ProvenEnd) -> Result<Scan> {
+fn scan_segment(
+    context: &LogContext,
+    from: LogEnd,
+    proven: &ProvenEnd,
+    epochs: &LeaderEpochs,
+) -> Result<Scan> {
     let path = context.dir.file(SegmentFile::Log, from.segment);
     let file = context.dir.vfs().open(&path, OpenMode::Write).doing("open", &path)?;
     let file_len = file.size().doing("measure", &path)?;
@@ -197,6 +215,12 @@ fn scan_segment(context: &LogContext, from: LogEnd, proven: &ProvenEnd) -> Resul
     let reason = loop {
         match batches.next_batch() {
             Ok(None) => break None,
+            Ok(Some(batch)) if batch.leader_epoch() != epochs.at(end.offset) => {
+                let (found, known) = (batch.leader_epoch(), epochs.at(end.offset));
+                break Some(format!(
+                    "a batch has the leader epoch {found:?}, and the epoch file says {known:?}"
+                ));
+            }
             Ok(Some(batch)) => {
                 end.offset = batch.next_offset();
                 end.position = batches.position();
@@ -279,15 +303,70 @@ fn tail_of(view: &FileView, from: u64, to: u64) -> io::Result<Tail> {
     Ok(Tail::Zeros)
 }
 
-/// Cuts the log where the plan says, durably, after what is cut was copied.
-pub fn apply(context: &LogContext, cut: &Cut) -> Result<Outcome> {
-    let mut outcome = Outcome::default();
+/// Copies what the plan cuts; nothing else is changed. Returns where the copy is, if there is one.
+pub fn preserve(context: &LogContext, cut: &Cut) -> Result<Option<PathBuf>> {
+    if cut.tail != Tail::Data {
+        return Ok(None);
+    }
+    let vfs = context.dir.vfs().as_ref();
+    let log = context.dir.file(SegmentFile::Log, cut.end.segment);
+    let file = vfs.open(&log, OpenMode::Read).doing("open", &log)?;
+    let len = (cut.file_len - cut.end.position).min(MOST_QUARANTINED);
+    if len > MOST_IN_QUARANTINE.saturating_sub(in_quarantine(context)?) {
+        return Ok(None);
+    }
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
+    let read = read_up_to_at(file.as_ref(), &mut bytes, cut.end.position).doing("read", &log)?;
+    bytes.truncate(read);
+    let name = quarantine(&context.topic, context.partition, cut.end.segment, cut.end.position);
+    let path = free_place(context, &name, Some(&bytes))?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    replace_file(vfs, &context.root, &name, &bytes).doing("write", &path)?;
+    Ok(Some(path))
+}
+
+fn in_quarantine(context: &LogContext) -> Result<u64> {
+    let vfs = context.dir.vfs();
+    let entries = vfs.read_dir(&context.root).doing("list", &context.root)?;
+    let kept =
+        entries.iter().filter(|entry| entry.name.starts_with(QUARANTINE) && entry.kind == EntryKind::File);
+    let sizes = kept.map(|entry| {
+        let path = context.root.join(&entry.name);
+        vfs.open(&path, OpenMode::Read).and_then(|file| file.size()).doing("measure", &path)
+    });
+    sizes.sum()
+}
+
+/// A name at the root that nothing has, or a file with this very content: a recovery that was interrupted has been
+/// here before.
+fn free_place(context: &LogContext, name: &str, content: Option<&[u8]>) -> Result<PathBuf> {
+    let vfs = context.dir.vfs().as_ref();
+    let numbered = (1u32..).map(|number| format!("{name}.{number}"));
+    for name in std::iter::once(name.to_owned()).chain(numbered) {
+        let path = context.root.join(&name);
+        match vfs.kind(&path).doing("look at", &path)? {
+            None => return Ok(path),
+            Some(EntryKind::File) if content.is_some() => {
+                let is_same =
+                    read_file(vfs, &path, MOST_QUARANTINED).is_ok_and(|bytes| Some(&bytes[..]) == content);
+                if is_same {
+                    return Ok(path);
+                }
+            }
+            Some(_) => {}
+        }
+    }
+    Err(Error::corrupt("there is no name left for what recovery cuts").in_file(&context.root))
+}
+
+/// Cuts the log where the plan says, durably.
+pub fn cut_back(context: &LogContext, cut: &Cut, preserved: Option<PathBuf>) -> Result<Outcome> {
+    let mut outcome = Outcome { cut_bytes: 0, quarantined: preserved.into_iter().collect() };
     let path = context.dir.file(SegmentFile::Log, cut.end.segment);
     if cut.tail != Tail::Nothing {
         let file = context.dir.vfs().open(&path, OpenMode::Write).doing("open", &path)?;
         if cut.tail == Tail::Data {
             outcome.cut_bytes += cut.file_len - cut.end.position;
-            outcome.quarantined.push(copy_tail(context, cut, file.as_ref())?);
         }
         // A cut that was not synced can come back whole.
         file.set_len(cut.end.position).doing("cut", &path)?;
@@ -300,18 +379,17 @@ pub fn apply(context: &LogContext, cut: &Cut) -> Result<Outcome> {
         context.dir.vfs().sync_dir(&context.root).doing("sync", &context.root)?;
         context.dir.vfs().sync_dir(context.dir.path()).doing("sync", context.dir.path())?;
     }
+    for base in &cut.unproven {
+        rebuild_indexes(context, *base)?;
+    }
     Ok(outcome)
 }
 
-fn copy_tail(context: &LogContext, cut: &Cut, file: &dyn VfsFile) -> Result<PathBuf> {
-    let name = quarantine(&context.topic, context.partition, cut.end.segment, cut.end.position);
-    let path = context.root.join(&name);
-    let len = (cut.file_len - cut.end.position).min(MOST_QUARANTINED);
-    let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
-    let read = read_up_to_at(file, &mut bytes, cut.end.position).doing("read", &path)?;
-    bytes.truncate(read);
-    replace_file(context.dir.vfs().as_ref(), &context.root, &name, &bytes).doing("write", &path)?;
-    Ok(path)
+/// Makes the indexes of a segment again that was rolled without being synced.
+fn rebuild_indexes(context: &LogContext, base: Offset) -> Result<()> {
+    let LogContext { dir, config, clock, .. } = context;
+    let segment = ActiveSegment::open(dir, base, config, clock.now(), StoredIndexes::Rebuilt)?;
+    segment.seal(config).map(|_| ())
 }
 
 /// Moves a later segment's log to the root, and removes its indexes.
@@ -325,7 +403,7 @@ fn move_segment(context: &LogContext, base: Offset, outcome: &mut Outcome) -> Re
             vfs.remove_file(&path).doing("remove", &path)?;
         }
     }
-    let to = context.root.join(quarantine(&context.topic, context.partition, base, 0));
+    let to = free_place(context, &quarantine(&context.topic, context.partition, base, 0), None)?;
     vfs.rename(&log, &to).doing("rename", &log)?;
     outcome.cut_bytes += size;
     outcome.quarantined.push(to);
@@ -352,13 +430,16 @@ impl fmt::Display for Plan {
             Self::Damaged(Damage { segment, position, offsets: (from, to), reason }) => {
                 write!(f, "damaged at byte {position} of segment {segment}, offsets {from} to {to}: {reason}")
             }
-            Self::Cut(Cut { end, file_len, tail, later }) => {
+            Self::Cut(Cut { end, file_len, tail, later, unproven }) => {
                 let LogEnd { offset, segment, position } = end;
                 write!(f, "ends at offset {offset}, byte {position} of segment {segment}")?;
                 match tail {
                     Tail::Nothing => {}
                     Tail::Zeros => write!(f, "; trim {} zeros", file_len - position)?,
                     Tail::Data => write!(f, "; quarantine and cut {} bytes", file_len - position)?,
+                }
+                if !unproven.is_empty() {
+                    write!(f, "; make the indexes of {} segments again", unproven.len())?;
                 }
                 match later.len() {
                     0 => Ok(()),

@@ -1,6 +1,7 @@
 //! Why a partition takes nothing more.
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result};
+use crate::vfs::ProcessMark;
 
 /// Why a partition takes no more records.
 #[derive(Clone, Debug)]
@@ -11,6 +12,8 @@ pub enum Stop {
     Abandoned,
     /// The topic was deleted.
     Deleted,
+    /// Its files are damaged, and it was opened all the same, so that others can be used.
+    Damaged(Error),
     /// A write or a sync failed: what was not durable before may or may not be there.
     Failed(Error),
 }
@@ -24,6 +27,7 @@ impl Stop {
                 let what = "the broker was closed before the record was on stable storage";
                 Error::new(ErrorKind::Indeterminate, what).advise(LOOK)
             }
+            Self::Damaged(error) => error.clone(),
             Self::Deleted => Error::new(ErrorKind::UnknownTopicOrPartition, "the topic was deleted"),
             Self::Failed(error) => error.clone().with_kind(ErrorKind::Indeterminate).advise(LOOK),
         }
@@ -47,6 +51,17 @@ impl Stop {
             stop => Some(stop.refusal()),
         }
     }
+}
+
+/// Fails in a process that was forked off the one which made the mark: the directory is its parent's, and threads that
+/// held locks are not there to release them.
+pub fn check_process(mark: &ProcessMark) -> Result<()> {
+    if mark.is_ours() {
+        return Ok(());
+    }
+    let what = "the broker belongs to the process that this one was forked off";
+    Err(Error::new(ErrorKind::ForkedProcess, what)
+        .advise("open brokers after forking, and one directory in one process"))
 }
 
 const LOOK: &str = "it may or may not be there: reopen the broker, and look";

@@ -11,7 +11,7 @@ use crate::ends_file::ProvenEnd;
 use crate::error::{Error, IoContext, Result};
 use crate::file_name::SegmentFile;
 use crate::model::{LeaderEpoch, Offset, Timestamp};
-use crate::segment::{ActiveSegment, Segment, SegmentDir, StoredIndexes};
+use crate::segment::{ActiveSegment, Segment, SegmentDir, StoredIndexes, Unsynced};
 use crate::sync::RwLock;
 
 /// The end of a partition's files.
@@ -73,6 +73,15 @@ impl Epochs {
         Self { known, due: Some(due) }
     }
 
+    /// Every epoch, the one of this life among them, which begins at `end` if it is due.
+    pub fn with_due(&self, end: Offset) -> LeaderEpochs {
+        let mut epochs = self.known.clone();
+        if let Some(due) = self.due {
+            epochs.begin(due, end);
+        }
+        epochs
+    }
+
     /// Makes an epoch durable that is due after a recovery: a life without appends must not forget it.
     fn settle(&mut self, end: Offset, dir: &SegmentDir) -> Result<()> {
         match self.due {
@@ -107,6 +116,27 @@ pub struct Writer {
     active: Option<ActiveSegment>,
     /// Every segment in order, as readers see them; the last is the active one's.
     segments: Arc<RwLock<Vec<Segment>>>,
+    /// Of segments that were rolled without being synced, oldest first.
+    rolled: Vec<Unsynced>,
+}
+
+/// What makes the log durable up to its end, once it was synced.
+#[derive(Debug)]
+pub struct UnsyncedLog {
+    /// Segments that were rolled, and the directory that has the names of those behind them.
+    rolled: Option<(Vec<Unsynced>, SegmentDir)>,
+    active: Unsynced,
+    pub end: LogEnd,
+}
+
+impl UnsyncedLog {
+    pub fn sync(&self) -> Result<()> {
+        if let Some((segments, dir)) = &self.rolled {
+            segments.iter().try_for_each(Unsynced::sync)?;
+            sync_dir(dir)?;
+        }
+        self.active.sync()
+    }
 }
 
 impl Writer {
@@ -114,10 +144,10 @@ impl Writer {
         dir: SegmentDir,
         config: TopicConfig,
         epochs: Epochs,
-        active: ActiveSegment,
+        active: Option<ActiveSegment>,
         segments: Arc<RwLock<Vec<Segment>>>,
     ) -> Self {
-        Self { dir, config, epochs, active: Some(active), segments }
+        Self { dir, config, epochs, active, segments, rolled: Vec::new() }
     }
 
     /// The end of what was written; `None` once the writer has stopped.
@@ -125,8 +155,7 @@ impl Writer {
         self.active.as_ref().map(LogEnd::of)
     }
 
-    /// Writes the batches, rolling where it is due. What it leaves in a sealed segment is durable; after an error
-    /// what comes before [`end`](Self::end) is written.
+    /// Writes the batches, rolling where it is due. After an error what comes before [`end`](Self::end) is written.
     pub fn write(&mut self, filled: &mut Filled, now: Timestamp) -> Result<(), WriteError> {
         let Some(first) = filled.batches.first() else { return Ok(()) };
         let epoch = self.epochs.epoch_at(first.header.base_offset, &self.dir)?;
@@ -156,9 +185,18 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes everything that was written durable.
-    pub fn sync(&self) -> Result<()> {
-        self.active.as_ref().map_or(Ok(()), ActiveSegment::sync)
+    /// Gives out what is to be synced of everything that was written; `None` once the writer has stopped. Whoever
+    /// takes it syncs it, or the partition stops.
+    pub fn take_unsynced(&mut self) -> Option<UnsyncedLog> {
+        let active = self.active.as_ref()?;
+        let rolled = std::mem::take(&mut self.rolled);
+        let rolled = (!rolled.is_empty()).then(|| (rolled, self.dir.clone()));
+        Some(UnsyncedLog { rolled, active: active.unsynced(), end: LogEnd::of(active) })
+    }
+
+    /// How many segments were rolled and are not synced.
+    pub fn rolled(&self) -> usize {
+        self.rolled.len()
     }
 
     /// Forgets the last segment as it is.
@@ -166,28 +204,40 @@ impl Writer {
         self.active = None;
     }
 
-    /// Seals the last segment. The next opening takes it over as the active one again.
+    /// Seals the last segment, and makes everything durable. The next opening takes it over as the active one again.
     pub fn close(&mut self) -> Result<()> {
+        if let Some(unsynced) = self.take_unsynced().filter(|unsynced| unsynced.rolled.is_some()) {
+            unsynced.sync()?;
+        }
         let Some(active) = self.active.take() else { return Ok(()) };
         self.epochs.settle(active.next_offset(), &self.dir)?;
         active.seal(&self.config).map(|_| ())
     }
 
-    /// Seals the active segment, which syncs it, and only then gives the next one its name. If that cannot be
-    /// created, the old one is taken up again; if the directory cannot be synced, nobody knows.
+    /// Ends the active segment, and begins the next one. On a synced topic the old one is synced before the new one
+    /// gets its name, which is durable when this returns; on others both come with the next sync. If the new one
+    /// cannot be created, the old one is taken up again; after a failed sync nobody knows.
     fn roll(&mut self, base: Offset, now: Timestamp) -> Result<(), WriteError> {
         self.check_place_is_free(base).map_err(WriteError::Indeterminate)?;
         let active = self.active.take().ok_or_else(ended)?;
         let end = LogEnd::of(&active);
-        let sealed = active.seal(&self.config).map_err(WriteError::Indeterminate)?;
+        let is_synced = !self.config.level().is_written_enough();
+        let (sealed, unsynced) = match active.finish(&self.config) {
+            Ok(finished) => finished,
+            Err(error) => return Err(self.take_back(end, base, now, StoredIndexes::Rebuilt, error)),
+        };
+        if is_synced {
+            unsynced.sync().map_err(WriteError::Indeterminate)?;
+        }
         let next = match ActiveSegment::create(&self.dir, base, &self.config, now) {
             Ok(next) => next,
-            Err(error) => {
-                self.take_back(end, base, now).map_err(WriteError::Indeterminate)?;
-                return Err(WriteError::NotWritten(error));
-            }
+            Err(error) => return Err(self.take_back(end, base, now, StoredIndexes::Trusted, error)),
         };
-        self.sync_dir().map_err(WriteError::Indeterminate)?;
+        if is_synced {
+            sync_dir(&self.dir).map_err(WriteError::Indeterminate)?;
+        } else {
+            self.rolled.push(unsynced);
+        }
         self.replace_last([Segment::Sealed(Arc::new(sealed)), Segment::Active(Arc::clone(next.reader()))]);
         self.active = Some(next);
         Ok(())
@@ -204,26 +254,49 @@ impl Writer {
         }
     }
 
+    /// After a roll that has failed with `error`: the log is as it was, unless that fails, too.
+    fn take_back(
+        &mut self,
+        end: LogEnd,
+        base: Offset,
+        now: Timestamp,
+        indexes: StoredIndexes,
+        error: Error,
+    ) -> WriteError {
+        match self.take_up_again(end, base, now, indexes) {
+            Ok(()) => WriteError::NotWritten(error),
+            Err(error) => WriteError::Indeterminate(error),
+        }
+    }
+
     /// Removes what there is of a segment that could not be created, and takes the one before it up again.
-    fn take_back(&mut self, end: LogEnd, base: Offset, now: Timestamp) -> Result<()> {
+    fn take_up_again(
+        &mut self,
+        end: LogEnd,
+        base: Offset,
+        now: Timestamp,
+        indexes: StoredIndexes,
+    ) -> Result<()> {
+        let mut is_changed = false;
         for file in SegmentFile::ALL {
             let path = self.dir.file(file, base);
             if self.dir.vfs().kind(&path).doing("look at", &path)?.is_some() {
                 self.dir.vfs().remove_file(&path).doing("remove", &path)?;
+                is_changed = true;
             }
         }
-        self.sync_dir()?;
-        let again = ActiveSegment::open(&self.dir, end.segment, &self.config, now, StoredIndexes::Trusted)?;
+        if is_changed {
+            sync_dir(&self.dir)?;
+        }
+        let again = ActiveSegment::open(&self.dir, end.segment, &self.config, now, indexes)?;
         if LogEnd::of(&again) != end {
             return Err(Error::corrupt(format!("a segment was sealed at {end}, and ends elsewhere")));
         }
+        // It was ended before it was synced.
+        again.count_as_unsynced()?;
         self.replace_last([Segment::Active(Arc::clone(again.reader()))]);
         self.active = Some(again);
         Ok(())
-    }
-
-    fn sync_dir(&self) -> Result<()> {
-        self.dir.vfs().sync_dir(self.dir.path()).doing("sync", self.dir.path())
     }
 
     fn replace_last(&self, by: impl IntoIterator<Item = Segment>) {
@@ -231,6 +304,10 @@ impl Writer {
         segments.pop();
         segments.extend(by);
     }
+}
+
+fn sync_dir(dir: &SegmentDir) -> Result<()> {
+    dir.vfs().sync_dir(dir.path()).doing("sync", dir.path())
 }
 
 fn ended() -> WriteError {

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::model::{Offset, PartitionId, Timestamp};
-use crate::partition_log::{Assigned, PartitionLog};
+use crate::model::{LeaderEpoch, Offset, PartitionId, Position, Timestamp};
+use crate::partition_log::{Assigned, PartitionLog, Reach};
 
 /// A record that was sent and is not acknowledged yet.
 ///
@@ -19,17 +19,19 @@ pub struct Delivery {
     first: Offset,
     /// The last record.
     assigned: Assigned,
+    reach: Reach,
 }
 
 impl Delivery {
     /// Of `count` records that were assigned together.
-    pub(super) fn new(log: Arc<PartitionLog>, assigned: Assigned, count: usize) -> Self {
+    pub(super) fn new(log: Arc<PartitionLog>, assigned: Assigned, count: usize, reach: Reach) -> Self {
         let first = assigned.offset.saturating_add(1).saturating_sub(count as u64);
-        Self { log, first, assigned }
+        Self { log, first, assigned, reach }
     }
 
-    /// Returns once the record is on stable storage, writing and syncing it, with all that has gathered, if
-    /// nobody else is at it.
+    /// Returns once the record is acknowledged: on stable storage, or where the topic's
+    /// [durability](crate::Durability) asks for less, with the operating system. Writes it, and syncs it, with all that
+    /// has gathered, if nobody else is at it.
     ///
     /// # Errors
     /// [`NotWritten`](crate::ErrorKind::NotWritten) if the disk did not take it: the log is as it was, and the
@@ -38,11 +40,12 @@ impl Delivery {
     /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition) if the broker was closed without
     /// it, or the topic deleted.
     pub fn wait(self) -> Result<RecordMetadata> {
-        self.log.wait(self.assigned)?;
+        self.log.wait(self.assigned, self.reach)?;
         Ok(RecordMetadata {
             topic: Arc::clone(self.log.topic()),
             partition: self.log.partition(),
             first: self.first,
+            leader_epoch: self.log.leader_epoch(),
             assigned: self.assigned,
         })
     }
@@ -78,6 +81,7 @@ pub struct RecordMetadata {
     topic: Arc<str>,
     partition: PartitionId,
     first: Offset,
+    leader_epoch: LeaderEpoch,
     assigned: Assigned,
 }
 
@@ -106,6 +110,19 @@ impl RecordMetadata {
         self.assigned.offset
     }
 
+    /// The leader epoch under which the record was written.
+    #[must_use]
+    pub fn leader_epoch(&self) -> LeaderEpoch {
+        self.leader_epoch
+    }
+
+    /// The place behind the record, of a batch behind its last one: [`Start::Resume`](crate::Start::Resume) reads on
+    /// from there.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position::new(self.assigned.offset.saturating_add(1), Some(self.leader_epoch))
+    }
+
     /// The timestamp that readers will see; of a batch, the greatest.
     #[must_use]
     pub fn timestamp(&self) -> Timestamp {
@@ -115,7 +132,7 @@ impl RecordMetadata {
 
 impl fmt::Debug for RecordMetadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { topic, partition, first, assigned } = self;
+        let Self { topic, partition, first, assigned, .. } = self;
         write!(f, "RecordMetadata({topic}-{partition}@{first}..={}, {})", assigned.offset, assigned.timestamp)
     }
 }

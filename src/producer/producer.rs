@@ -6,6 +6,7 @@ use super::Delivery;
 use crate::broker::{Broker, Topic};
 use crate::error::{Error, ErrorKind, Result, worse};
 use crate::model::{PartitionId, Record};
+use crate::partition_log::Reach;
 use crate::partitioner::partition_for_key;
 
 /// Sends records to the topics of a [`Broker`]; clones are cheap, and every thread may send. A topic of another
@@ -35,15 +36,36 @@ use crate::partitioner::partition_for_key;
 pub struct Producer {
     /// For `flush`, and keeps the broker open.
     broker: Broker,
+    reach: Reach,
 }
 
 /// A [`Producer`] bound to one topic; made by [`Topic::producer`].
 #[derive(Clone, Debug)]
 pub struct TopicProducer {
     topic: Topic,
+    reach: Reach,
 }
 
 impl Producer {
+    /// Has every delivery and every flush of this producer wait for stable storage, also where the topic's
+    /// [durability](crate::Durability) asks for less.
+    ///
+    /// ```
+    /// # let dir = std::env::temp_dir().join(format!("ottla-doc-synced-{}", std::process::id()));
+    /// use ottla::{Broker, Durability, Record, TopicConfig};
+    /// let broker = Broker::open(&dir)?;
+    /// let clicks = broker.ensure_topic("clicks", TopicConfig::new().durability(Durability::Os))?;
+    /// let producer = broker.producer();
+    /// producer.send(&clicks, Record::new("one"))?.wait()?; // the operating system has it
+    /// producer.clone().synced().send(&clicks, Record::new("bought"))?.wait()?; // the disk has it, and all before
+    /// # drop((clicks, producer, broker)); std::fs::remove_dir_all(&dir).ok();
+    /// # Ok::<(), ottla::Error>(())
+    /// ```
+    #[must_use]
+    pub fn synced(self) -> Self {
+        Self { reach: Reach::Durable, ..self }
+    }
+
     /// Gives the record an offset, and returns at once: nothing is acknowledged before
     /// [`Delivery::wait`] has returned.
     ///
@@ -60,7 +82,7 @@ impl Producer {
     /// [`Closed`](crate::ErrorKind::Closed), or
     /// [`StorageError`](crate::ErrorKind::StorageError) because an earlier write or sync has failed.
     pub fn send(&self, topic: &Topic, record: Record<'_>) -> Result<Delivery> {
-        send(topic, &record)
+        send(topic, &record, self.reach)
     }
 
     /// Gives the records offsets one behind the other: all of them or none, also after a crash. Nobody's records
@@ -86,27 +108,34 @@ impl Producer {
     /// Those of [`send`](Self::send); [`InvalidRecord`](crate::ErrorKind::InvalidRecord) for no records at all, or
     /// records of different partitions.
     pub fn send_batch(&self, topic: &Topic, records: &[Record<'_>]) -> Result<Delivery> {
-        send_batch(topic, records)
+        send_batch(topic, records, self.reach)
     }
 
-    /// Returns once everything that was sent to any topic before, by anybody, is on stable storage.
+    /// Returns once everything that was sent to any topic before, by anybody, is acknowledged as its topic's
+    /// [durability](crate::Durability) says; of a [synced](Self::synced) producer, once it is on stable storage.
     ///
     /// # Errors
     /// The first failure, of this call or since the last flush, whoever's it was: nobody may have waited for the
     /// record. Who shares a partition with others learns from [`Delivery::wait`] what became of his own.
     pub fn flush(&self) -> Result<()> {
         // Every topic, whatever becomes of one of them.
-        self.broker.topics()?.iter().map(flush).fold(Ok(()), worse)
+        self.broker.topics()?.iter().map(|topic| flush(topic, self.reach)).fold(Ok(()), worse)
     }
 }
 
 impl TopicProducer {
+    /// Has every delivery and every flush of this producer wait for stable storage; see [`Producer::synced`].
+    #[must_use]
+    pub fn synced(self) -> Self {
+        Self { reach: Reach::Durable, ..self }
+    }
+
     /// Gives the record an offset, and returns at once; see [`Producer::send`].
     ///
     /// # Errors
     /// Those of [`Producer::send`].
     pub fn send(&self, record: Record<'_>) -> Result<Delivery> {
-        send(&self.topic, &record)
+        send(&self.topic, &record, self.reach)
     }
 
     /// Gives the records offsets one behind the other: all of them or none; see [`Producer::send_batch`].
@@ -114,16 +143,17 @@ impl TopicProducer {
     /// # Errors
     /// Those of [`Producer::send_batch`].
     pub fn send_batch(&self, records: &[Record<'_>]) -> Result<Delivery> {
-        send_batch(&self.topic, records)
+        send_batch(&self.topic, records, self.reach)
     }
 
-    /// Returns once everything that was sent to the topic before, by anybody, is on stable storage.
+    /// Returns once everything that was sent to the topic before, by anybody, is acknowledged as its
+    /// [durability](crate::Durability) says; of a [synced](Self::synced) producer, once it is on stable storage.
     ///
     /// # Errors
     /// The first failure, of this call or since the last flush, whoever's it was: nobody may have waited for the
     /// record. Who shares a partition with others learns from [`Delivery::wait`] what became of his own.
     pub fn flush(&self) -> Result<()> {
-        flush(&self.topic)
+        flush(&self.topic, self.reach)
     }
 }
 
@@ -131,7 +161,7 @@ impl Broker {
     /// A producer for every topic.
     #[must_use]
     pub fn producer(&self) -> Producer {
-        Producer { broker: self.clone() }
+        Producer { broker: self.clone(), reach: Reach::Written }
     }
 }
 
@@ -139,28 +169,28 @@ impl Topic {
     /// A producer for this topic.
     #[must_use]
     pub fn producer(&self) -> TopicProducer {
-        TopicProducer { topic: self.clone() }
+        TopicProducer { topic: self.clone(), reach: Reach::Written }
     }
 }
 
-fn send(topic: &Topic, record: &Record<'_>) -> Result<Delivery> {
+fn send(topic: &Topic, record: &Record<'_>, reach: Reach) -> Result<Delivery> {
     let log = topic.log(choose_partition(topic, std::slice::from_ref(record))?)?;
     let assigned = log.append(record)?;
-    Ok(Delivery::new(Arc::clone(log), assigned, 1))
+    Ok(Delivery::new(Arc::clone(log), assigned, 1, reach))
 }
 
-fn send_batch(topic: &Topic, records: &[Record<'_>]) -> Result<Delivery> {
+fn send_batch(topic: &Topic, records: &[Record<'_>], reach: Reach) -> Result<Delivery> {
     if records.is_empty() {
         return Err(Error::new(ErrorKind::InvalidRecord, "a batch needs a record").in_topic(topic.name()));
     }
     let log = topic.log(choose_partition(topic, records)?)?;
     let assigned = log.append_batch(records)?;
-    Ok(Delivery::new(Arc::clone(log), assigned, records.len()))
+    Ok(Delivery::new(Arc::clone(log), assigned, records.len(), reach))
 }
 
 /// Every partition, whatever becomes of one of them; a topic that is deleted meanwhile has nothing to flush.
-fn flush(topic: &Topic) -> Result<()> {
-    let flushed = topic.partitions().map(|partition| match partition.log().flush() {
+fn flush(topic: &Topic, reach: Reach) -> Result<()> {
+    let flushed = topic.partitions().map(|partition| match partition.log().flush(reach) {
         Err(error) if error.kind() == ErrorKind::UnknownTopicOrPartition => Ok(()),
         outcome => outcome,
     });

@@ -1,21 +1,22 @@
 //! The segment that takes batches.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
-use super::entry::{OffsetEntry, TimeEntry};
+use super::entry::{IndexEntry, OffsetEntry, TimeEntry};
 use super::index::{ActiveIndex, Written};
 use super::roll::{Incoming, RollFacts, roll_reason};
 use super::scan::{BatchScan, scan_from_hint};
 use super::sparse::SparseIndexer;
-use super::{SealedSegment, SegmentDir};
+use super::{SealedSegment, SegmentDir, Unsynced};
 use crate::config::TopicConfig;
 use crate::error::{Error, IoContext, Result};
 use crate::file_name::SegmentFile;
 use crate::model::{Offset, Timestamp};
 use crate::record_batch::{BatchHeader, PendingBatch};
 use crate::sync::Mutex;
-use crate::vfs::{FileView, LazyFile, OpenMode, write_all_at};
+use crate::vfs::{FileView, LazyFile, OpenMode, VfsFile, is_full, write_up_to_at};
 
 /// The file is extended ahead of the data by at least and at most this much.
 const MIN_STEP: u64 = 64 * 1024;
@@ -162,11 +163,13 @@ impl ActiveSegment {
 
     /// Appends batches that stand one behind the other, and alone, in `bytes`, with one write.
     ///
-    /// After an error the file may hold any part of them, and has to be [cut back](Self::cut_back).
+    /// After an error those at the front that were written whole are appended; the file may hold any part of the
+    /// next one, and has to be [cut back](Self::cut_back).
     pub fn append(&mut self, bytes: &[u8], batches: &[PendingBatch], config: &TopicConfig) -> Result<()> {
         let end = self.size.saturating_add(bytes.len() as u64);
-        let path = self.reader.log.path();
-        let log = self.reader.log.get().doing("open", path)?;
+        let reader = Arc::clone(&self.reader);
+        let path = reader.log.path();
+        let log = reader.log.get().doing("open", path)?;
         if self.preallocates && end > self.allocated {
             let to = allocation(self.size, end, config.segment_bytes);
             match log.allocate(to) {
@@ -177,16 +180,19 @@ impl ActiveSegment {
                 Err(error) => return Err(Error::storage("preallocate", path, error)),
             }
         }
-        write_all_at(log.as_ref(), bytes, self.size).doing("append to", path)?;
-        self.allocated = self.allocated.max(end);
-
+        let (written, outcome) = write_up_to_at(log.as_ref(), bytes, self.size);
+        let written = self.size.saturating_add(written as u64);
+        self.allocated = self.allocated.max(written);
         for PendingBatch { header, .. } in batches {
+            let end = self.size.saturating_add(header.size as u64);
+            if end > written {
+                break;
+            }
             self.note(header, self.size);
-            self.size = self.size.saturating_add(header.size as u64);
+            self.size = end;
         }
-        debug_assert_eq!(self.size, end, "the batches cover the bytes");
         self.reader.indexes.lock().relieve();
-        Ok(())
+        outcome.doing("append to", path)
     }
 
     /// Takes what a failed append has left off the file again, durably: a cut that was not synced can come back.
@@ -199,32 +205,44 @@ impl ActiveSegment {
         Ok(())
     }
 
-    /// Makes what was appended survive a power cut. After an error, nothing may be concluded from a later
-    /// success.
-    pub fn sync(&self) -> Result<()> {
-        match self.reader.log.if_open() {
-            None => Ok(()),
-            Some(log) => log.sync_data().doing("sync", self.reader.log.path()),
-        }
+    /// Has the log synced with the next sync, though nothing was appended since it was opened.
+    pub fn count_as_unsynced(&self) -> Result<()> {
+        self.reader.log.get().doing("open", self.reader.log.path()).map(|_| ())
     }
 
-    /// Ends the segment: its files get their final length and entries, and are synced. Nothing can be mapped
-    /// before it returns, since it shortens files.
+    /// What has to be synced for what was appended to survive a power cut.
+    pub fn unsynced(&self) -> Unsynced {
+        let log = self.reader.log.if_open();
+        Unsynced::data(log.map(|log| (log, self.reader.log.path())))
+    }
+
+    /// Ends the segment, and syncs it.
     pub fn seal(self, config: &TopicConfig) -> Result<SealedSegment> {
+        let (sealed, unsynced) = self.finish(config)?;
+        unsynced.sync().map(|()| sealed)
+    }
+
+    /// Ends the segment: its files get their final length and entries, which are still to be synced. Nothing can be
+    /// mapped before it returns, since it shortens files.
+    pub fn finish(self, config: &TopicConfig) -> Result<(SealedSegment, Unsynced)> {
         let ActiveReader { dir, base, log, indexes } = &*self.reader;
-        if let Some(file) = log.if_open() {
+        let opened = log.if_open();
+        if let Some(file) = &opened {
             // Preallocating may have extended the file further than it has said.
             if file.size().doing("measure", log.path())? != self.size {
                 file.set_len(self.size).doing("trim", log.path())?;
             }
-            file.sync_all().doing("sync", log.path())?;
         }
         let mut indexes = indexes.lock();
         let Indexes { offset, time } = &mut *indexes;
         push_time(time, self.indexer.newest());
-        offset.finish()?;
-        time.finish()?;
-        Ok(SealedSegment::new(dir.clone(), *base, config.index_interval_bytes))
+        offset.flush().doing("append to", offset.file().path())?;
+        time.flush().doing("append to", time.file().path())?;
+        // Files that nobody has opened hold nothing new.
+        let files = [(opened, log.path()), of(offset), of(time)];
+        let files = files.into_iter().filter_map(|(file, path)| file.map(|file| (file, path)));
+        let sealed = SealedSegment::new(dir.clone(), *base, config.index_interval_bytes);
+        Ok((sealed, Unsynced::whole(files)))
     }
 
     /// Takes note of a batch that stands at `position`, behind the ones before.
@@ -245,6 +263,10 @@ impl ActiveSegment {
     pub(super) fn pass(&mut self, header: &BatchHeader) {
         self.next_offset = header.next_offset();
     }
+}
+
+fn of<E: IndexEntry>(index: &ActiveIndex<E>) -> (Option<Arc<dyn VfsFile>>, &Path) {
+    (index.file().if_open(), index.file().path())
 }
 
 impl ActiveReader {
@@ -315,11 +337,4 @@ fn present(timestamp: Timestamp) -> Option<Timestamp> {
 fn allocation(size: u64, end: u64, segment_bytes: u64) -> u64 {
     let step = size.clamp(MIN_STEP, MAX_STEP);
     end.saturating_add(step).min(segment_bytes).max(end)
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
-    )
 }

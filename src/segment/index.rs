@@ -169,15 +169,6 @@ impl<E: IndexEntry> ActiveIndex<E> {
         Ok(())
     }
 
-    /// Gives the file its last entries, and syncs it.
-    pub fn finish(&mut self) -> Result<()> {
-        self.flush().doing("append to", self.file.path())?;
-        match self.file.if_open() {
-            None => Ok(()),
-            Some(file) => file.sync_all().doing("sync", self.file.path()),
-        }
-    }
-
     pub fn file(&self) -> &LazyFile {
         &self.file
     }

@@ -17,6 +17,7 @@ mod sealed;
 mod sparse;
 #[cfg(test)]
 mod tests;
+mod unsynced;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,6 +31,7 @@ pub use active::{ActiveReader, ActiveSegment};
 pub use resume::StoredIndexes;
 pub use scan::BatchScan;
 pub use sealed::SealedSegment;
+pub use unsynced::Unsynced;
 
 /// The directory of a partition, where segments live.
 #[derive(Clone, Debug)]

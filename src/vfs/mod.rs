@@ -4,6 +4,7 @@
 //! below are what the rest of the crate relies on; an implementation MUST keep them.
 
 mod lazy;
+mod lock;
 mod map;
 #[cfg(any(test, feature = "test-util"))]
 mod memory;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use lazy::LazyFile;
+pub use map::ProcessMark;
 #[cfg(any(test, feature = "test-util"))]
 pub use memory::{
     Call, CallCounts, CrashProfile, Fault, Image, ImageClass, Images, MemoryVfs, Operation, Repeat,
@@ -29,7 +31,9 @@ pub use os::OsVfs;
 pub use view::FileView;
 #[cfg(test)]
 pub use whole::read_exact_at;
-pub use whole::{commit_file, read_file, read_up_to_at, replace_file, stage_file, write_all_at};
+pub use whole::{
+    commit_file, is_full, read_file, read_up_to_at, replace_file, stage_file, write_all_at, write_up_to_at,
+};
 
 /// A file system.
 pub trait Vfs: Send + Sync + Debug {

@@ -3,16 +3,14 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use nix::fcntl::{FallocateFlags, FcntlArg, OFlag, PosixFadviseAdvice, fallocate, fcntl, posix_fadvise};
-use nix::libc;
+use nix::fcntl::{FallocateFlags, OFlag, PosixFadviseAdvice, fallocate, posix_fadvise};
 
-use crate::sync::{AtomicBool, Ordering};
-
+use super::lock::lock;
 use super::{DirEntry, EntryKind, OpenMode, Vfs, VfsFile, VfsLock, map};
 
 /// What `O_DIRECT` wants of memory, positions and lengths: no block device in use asks for more.
@@ -72,23 +70,11 @@ impl Vfs for OsVfs {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn VfsLock>>> {
-        loop {
-            let file = options(OpenMode::Create).open(path)?;
-            require_regular(&file)?;
-            match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file_lock())) {
-                Ok(_) => {}
-                Err(nix::Error::EAGAIN | nix::Error::EACCES) => return Ok(None),
-                Err(error) => return Err(error.into()),
-            }
-            // A broker deletes the file when it stops: the locked one may be nobody's any more.
-            if is_at(&file, path)? {
-                return Ok(Some(Box::new(OsLock { file, named: AtomicBool::new(false) })));
-            }
-        }
+        lock(path)
     }
 }
 
-fn options(how: OpenMode) -> OpenOptions {
+pub fn options(how: OpenMode) -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(how != OpenMode::Read);
     // Without O_NONBLOCK, opening a pipe that somebody left there would hang; files ignore it.
@@ -101,7 +87,7 @@ fn options(how: OpenMode) -> OpenOptions {
     options
 }
 
-fn require_regular(file: &File) -> io::Result<()> {
+pub fn require_regular(file: &File) -> io::Result<()> {
     if file.metadata()?.is_file() {
         Ok(())
     } else {
@@ -116,29 +102,6 @@ fn kind_of(file_type: fs::FileType) -> EntryKind {
         EntryKind::Directory
     } else {
         EntryKind::Other
-    }
-}
-
-/// An exclusive lock of the open file description. It and the POSIX lock that Java takes exclude each other;
-/// `flock`, which the standard library offers, would stand beside both.
-fn whole_file_lock() -> libc::flock {
-    #[expect(clippy::cast_possible_truncation, reason = "the constants fit their field")]
-    libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    }
-}
-
-/// True if the open file is the one that the path names.
-fn is_at(file: &File, path: &Path) -> io::Result<bool> {
-    let ours = file.metadata()?;
-    match fs::symlink_metadata(path) {
-        Ok(there) => Ok((ours.dev(), ours.ino()) == (there.dev(), there.ino())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
     }
 }
 
@@ -232,30 +195,5 @@ fn unsupported_if_refused(error: io::Error) -> io::Error {
             io::Error::new(io::ErrorKind::Unsupported, error)
         }
         _ => error,
-    }
-}
-
-#[derive(Debug)]
-struct OsLock {
-    file: File,
-    /// Whether the file holds our text, rather than what a dead holder has left.
-    named: AtomicBool,
-}
-
-impl VfsLock for OsLock {
-    fn write_text(&self, text: &str) -> io::Result<()> {
-        self.named.store(true, Ordering::SeqCst);
-        self.file.set_len(0)?;
-        self.file.write_all_at(text.as_bytes(), 0)
-    }
-}
-
-impl Drop for OsLock {
-    fn drop(&mut self) {
-        // Closing the description releases the lock; the text goes first, so that nobody is named who left.
-        // If it cannot, a stale name stays in an unlocked file, where nobody looks for it.
-        if self.named.load(Ordering::SeqCst) {
-            _ = self.file.set_len(0);
-        }
     }
 }

@@ -30,19 +30,22 @@ pub fn read_exact_at(file: &dyn VfsFile, buffer: &mut [u8], position: u64) -> io
 }
 
 /// Writes all of `buffer`; after an error any part of it may have been written.
-pub fn write_all_at(file: &dyn VfsFile, mut buffer: &[u8], mut position: u64) -> io::Result<()> {
-    while !buffer.is_empty() {
-        match file.write_at(buffer, position) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => {
-                buffer = &buffer[written..];
-                position += written as u64;
-            }
+pub fn write_all_at(file: &dyn VfsFile, buffer: &[u8], position: u64) -> io::Result<()> {
+    write_up_to_at(file, buffer, position).1
+}
+
+/// Writes `buffer` as far as it goes; returns how much was written for certain, and what ended it before the end.
+pub fn write_up_to_at(file: &dyn VfsFile, buffer: &[u8], position: u64) -> (usize, io::Result<()>) {
+    let mut done = 0;
+    while done < buffer.len() {
+        match file.write_at(&buffer[done..], position + done as u64) {
+            Ok(0) => return (done, Err(io::ErrorKind::WriteZero.into())),
+            Ok(written) => done += written,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Err(error) => return (done, Err(error)),
         }
     }
-    Ok(())
+    (done, Ok(()))
 }
 
 /// Reads a small file whole; one of more than `most` bytes is an error, not an allocation.
@@ -76,4 +79,12 @@ pub fn stage_file(vfs: &dyn Vfs, dir: &Path, name: &str, bytes: &[u8]) -> io::Re
 pub fn commit_file(vfs: &dyn Vfs, dir: &Path, name: &str) -> io::Result<()> {
     vfs.rename(&dir.join(file_name::temporary(name)), &dir.join(name))?;
     vfs.sync_dir(dir)
+}
+
+/// Whether it says that there is no space: writing can go on once there is.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
 }

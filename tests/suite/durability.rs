@@ -155,12 +155,11 @@ fn a_failed_sync_stops_the_partition_and_says_indeterminate() {
         (vec![format!("sync {LOG}")], 10),
         (vec![format!("sync {LOG}")], 950),
         (vec![format!("set_len {LOG}")], 950),
-        (vec!["write 00000000000000000000.timeindex".to_owned()], 950),
         (vec!["sync 00000000000000000000.timeindex".to_owned()], 950),
         // A write that fails, and a cut, or the sync of a cut, that fails as well.
         (vec![write.clone(), format!("set_len {LOG}")], 10),
         (vec![write, format!("sync {LOG}")], 10),
-        (vec!["create 00000000000000000001.log".to_owned(), "sync_dir orders-0".to_owned()], 950),
+        (vec!["create 00000000000000000001.index".to_owned(), "sync_dir orders-0".to_owned()], 950),
     ] {
         let vfs = ScriptedVfs::new();
         let broker = vfs.open_broker().unwrap();

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla::internals::{MemoryVfs, OpenMode, Vfs, open_on};
-use ottla::{Broker, BrokerOptions, ErrorKind, Record, Start, TopicConfig};
+use ottla::{Broker, ErrorKind, Record, Start, TopicConfig};
 
-use crate::support::{ROOT, TempDir, send_all, values};
+use crate::support::{ROOT, TempDir, encode_batch, options, send_all, values};
 
 const LOG: &str = "t-0/00000000000000000000.log";
 
@@ -23,7 +23,7 @@ impl Killed {
     /// Fifteen acknowledged records in segments of 1 KiB, then the kill.
     fn new() -> Self {
         let vfs = MemoryVfs::new();
-        let broker = open_on(BrokerOptions::default(), Arc::new(vfs.clone()), Path::new(ROOT)).unwrap();
+        let broker = open_on(options(), Arc::new(vfs.clone()), Path::new(ROOT)).unwrap();
         let topic = broker.create_topic("t", TopicConfig::new().segment_bytes(1024)).unwrap();
         for number in 0..15 {
             send_all(&topic, [[number; 200]]).unwrap();
@@ -33,7 +33,7 @@ impl Killed {
     }
 
     fn open(&self) -> ottla::Result<Broker> {
-        open_on(BrokerOptions::default(), Arc::new(self.vfs.clone()), Path::new(ROOT))
+        open_on(options(), Arc::new(self.vfs.clone()), Path::new(ROOT))
     }
 
     fn path(name: &str) -> PathBuf {
@@ -106,7 +106,7 @@ fn a_killed_process_loses_nothing_that_was_acknowledged() {
 
 #[test]
 fn an_unacknowledged_batch_that_is_whole_is_kept() {
-    let batch = ottla::internals::encode_batch(15, &[(15, 1, Record::new("whole"))]);
+    let batch = encode_batch(15, &[(15, 1, Record::new("whole"))]);
     let killed = Killed::new().with_tail(&batch);
     killed.assert_recovers(&[b"whole".to_vec()]);
 }
@@ -114,12 +114,12 @@ fn an_unacknowledged_batch_that_is_whole_is_kept() {
 #[test]
 fn every_torn_tail_is_cut_and_kept_in_a_quarantine_file() {
     let (log, end) = Killed::new().last_log();
-    let batch = ottla::internals::encode_batch(15, &[(15, 1, Record::new("torn"))]);
+    let batch = encode_batch(15, &[(15, 1, Record::new("torn"))]);
     let mut tails: Vec<Vec<u8>> = (1..batch.len()).map(|len| batch[..len].to_vec()).collect();
     // A batch whose first sector did not arrive, garbage, another offset than the next one, a flipped bit.
     tails.push([vec![0; 600], batch.clone()].concat());
     tails.push((0..=255).collect());
-    tails.push(ottla::internals::encode_batch(17, &[(17, 1, Record::new("gap"))]));
+    tails.push(encode_batch(17, &[(17, 1, Record::new("gap"))]));
     let mut flipped = batch.clone();
     flipped[40] ^= 1;
     tails.push(flipped);
@@ -146,7 +146,7 @@ fn every_torn_tail_is_cut_and_kept_in_a_quarantine_file() {
 #[test]
 fn segments_behind_a_torn_one_are_moved_whole() {
     let killed = Killed::new().with_tail(b"torn");
-    let later = ottla::internals::encode_batch(16, &[(16, 1, Record::new("later"))]);
+    let later = encode_batch(16, &[(16, 1, Record::new("later"))]);
     killed.write("t-0/00000000000000000016.log", &later);
     killed.write("t-0/00000000000000000016.index", &[]);
     let broker = killed.open().unwrap();
@@ -204,7 +204,7 @@ fn a_log_that_is_shorter_than_its_proof_is_damaged() {
 #[test]
 fn every_damaged_partition_is_named() {
     let vfs = MemoryVfs::new();
-    let broker = open_on(BrokerOptions::default(), Arc::new(vfs.clone()), Path::new(ROOT)).unwrap();
+    let broker = open_on(options(), Arc::new(vfs.clone()), Path::new(ROOT)).unwrap();
     let topic = broker.create_topic("t", TopicConfig::new().partitions(3)).unwrap();
     for partition in 0..3 {
         topic.producer().send(Record::new("acknowledged").partition(partition)).unwrap().wait().unwrap();

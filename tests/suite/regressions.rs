@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla::internals::{MemoryVfs, OpenMode, Vfs, encode_batch, open_on};
+use ottla::internals::{MemoryVfs, OpenMode, Vfs, open_on};
 use ottla::{Broker, BrokerOptions, ErrorKind, Record, Start, TopicConfig};
 
-use crate::support::{ROOT, ScriptedVfs, TempDir, send_all, values};
+use crate::support::{ROOT, ScriptedVfs, TempDir, encode_batch, send_all, values};
 
 const LOG: &str = "t-0/00000000000000000000.log";
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -99,7 +99,7 @@ fn an_unreadable_batch_is_never_passed_over() {
     for _ in 0..3 {
         let error = consumer.poll(Duration::ZERO).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::UnsupportedCompressionType);
-        assert_eq!(consumer.position(&topic.partition(0).unwrap()).unwrap(), 0);
+        assert_eq!(consumer.position(&topic.partition(0).unwrap()).unwrap().offset(), 0);
     }
     let mut batches = topic.partition(0).unwrap().read(Start::At(1)).unwrap();
     assert_eq!(batches.next().unwrap().unwrap().base_offset(), 1, "who knows what stands there can go on");

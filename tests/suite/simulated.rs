@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla::internals::{CrashProfile, Fault, ImageClass, MemoryVfs, Repeat, open_on};
-use ottla::{Broker, BrokerOptions, ErrorKind, Record, Topic, TopicConfig};
+use ottla::{Broker, ErrorKind, Record, Topic, TopicConfig};
 
-use crate::support::{ROOT, values};
+use crate::support::{ROOT, options, values};
 
 /// What a service does in its lives, and what it was told.
 struct Workload<'a> {
@@ -124,7 +124,7 @@ impl Workload<'_> {
 }
 
 fn open(vfs: &MemoryVfs) -> ottla::Result<Broker> {
-    open_on(BrokerOptions::default(), Arc::new(vfs.clone()), Path::new(ROOT))
+    open_on(options(), Arc::new(vfs.clone()), Path::new(ROOT))
 }
 
 type Script = fn(&mut Workload<'_>) -> Outcome;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 
 use ottla::internals::{DirEntry, EntryKind, MemoryVfs, OpenMode, Vfs, VfsFile, VfsLock, open_on};
-use ottla::{Broker, BrokerOptions, Partition, Record, Result, Start};
+use ottla::{Broker, BrokerOptions, Offset, Partition, Record, Result, Start, Timestamp};
 
 /// Where the in-memory brokers of the suites live.
 pub const ROOT: &str = "/data";
@@ -57,6 +57,19 @@ impl Drop for TempDir {
     fn drop(&mut self) {
         _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// Settings under which nothing happens but what the test does, and little is set aside.
+pub fn options() -> BrokerOptions {
+    Broker::options().background(false).reserve_bytes(0)
+}
+
+/// A batch as a partition in its first leader epoch writes it.
+pub fn encode_batch(base_offset: Offset, records: &[(Offset, Timestamp, Record<'_>)]) -> Vec<u8> {
+    let mut batch = ottla::internals::encode_batch(base_offset, records);
+    // The epoch stands outside the checksum.
+    batch[12..16].copy_from_slice(&[0; 4]);
+    batch
 }
 
 /// The values of a partition from its beginning to its high watermark.
@@ -119,7 +132,7 @@ impl ScriptedVfs {
     }
 
     pub fn open_broker(self: &Arc<Self>) -> Result<Broker> {
-        open_on(BrokerOptions::default(), Arc::clone(self) as Arc<dyn Vfs>, Path::new(ROOT))
+        open_on(options(), Arc::clone(self) as Arc<dyn Vfs>, Path::new(ROOT))
     }
 
     /// From now on calls that begin with `prefix` fail, after the next `after` of them.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla::internals::{MemoryVfs, OpenMode, Vfs, open_on};
-use ottla::{Broker, BrokerOptions, ErrorKind, Record, TopicConfig};
+use ottla::{Broker, BrokerOptions, Durability, ErrorKind, Record, TopicConfig};
 
 use crate::support::{ROOT, TempDir, send_all, values};
 
@@ -23,7 +23,11 @@ fn names(vfs: &MemoryVfs) -> Vec<String> {
 #[test]
 fn topics_come_back_with_their_configuration_and_their_id() {
     let vfs = MemoryVfs::new();
-    let config = TopicConfig::new().partitions(3).segment_bytes(4096).max_message_bytes(2000);
+    let config = TopicConfig::new()
+        .partitions(3)
+        .segment_bytes(4096)
+        .max_message_bytes(2000)
+        .durability(Durability::Os);
     let broker = open(&vfs);
     let id = broker.create_topic("orders", config.clone()).unwrap().id();
     broker.create_topic("audit", TopicConfig::new()).unwrap();
@@ -160,7 +164,7 @@ fn edit_manifest(vfs: &MemoryVfs, edit: impl Fn(&str) -> String) {
 fn empty_topics_cost_almost_no_disk_and_no_descriptors() {
     const TOPICS: usize = 250;
     let dir = TempDir::new("empty");
-    let broker = Broker::open(dir.path().join("data")).unwrap();
+    let broker = Broker::options().reserve_bytes(0).open(dir.path().join("data")).unwrap();
     let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
     let before = descriptors();
     for number in 0..TOPICS {

@@ -1,0 +1,112 @@
+//! A partition that is to be opened: looked at, judged, mended.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::manifest::TopicEntry;
+use super::partition_metadata;
+use super::recovery_report::{PartitionRecovery, RecoveryReport};
+use crate::ends_file::ProvenEnd;
+use crate::error::{Error, Result};
+use crate::file_name::ENDS;
+use crate::model::TopicName;
+use crate::partition_log::{
+    Cut, LastStop, LeaderEpochs, LogContext, PartitionLog, Plan, cut_back, plan, settle,
+};
+
+/// What is known of a partition before it is opened.
+pub struct Candidate {
+    pub name: TopicName,
+    pub context: LogContext,
+    proven: ProvenEnd,
+    epochs: LeaderEpochs,
+    /// What is wrong with it, if anything is.
+    pub damage: Option<Error>,
+}
+
+/// A partition that was opened, damaged or not.
+pub type OpenLog = (TopicName, Arc<PartitionLog>);
+
+impl Candidate {
+    /// Looks at everything but the log.
+    pub fn new(
+        name: &TopicName,
+        entry: &TopicEntry,
+        context: LogContext,
+        proven: Option<ProvenEnd>,
+        root: &Path,
+    ) -> Result<Self> {
+        let (vfs, dir) = (context.dir.vfs().as_ref(), context.dir.path());
+        let looked = partition_metadata::check(vfs, dir, entry.id).and_then(|()| match proven {
+            Some(proven) => LeaderEpochs::load(vfs, dir, proven.offset),
+            None => {
+                let what =
+                    "the ends file says nothing of the partition: both of its slots are damaged, or gone";
+                Err(Error::corrupt(what)
+                    .in_file(&root.join(ENDS))
+                    .advise("restore it from a copy; nothing in the directory was changed"))
+            }
+        });
+        let (epochs, damage) = match apart(looked, &context)? {
+            Ok(epochs) => (epochs, None),
+            Err(damage) => (LeaderEpochs::default(), Some(damage)),
+        };
+        Ok(Self { name: name.clone(), context, proven: proven.unwrap_or_default(), epochs, damage })
+    }
+
+    /// What the log needs after an unclean stop; `None` if it is damaged.
+    pub fn judge(&mut self) -> Result<Option<Cut>> {
+        if self.damage.is_some() {
+            return Ok(None);
+        }
+        let planned = settle(&self.context, self.proven, &self.epochs).and_then(|facts| match plan(&facts) {
+            Plan::Cut(cut) => Ok(cut),
+            Plan::Damaged(damage) => Err(damage.error(&self.context)),
+        });
+        let judged = apart(planned, &self.context)?;
+        self.damage = judged.as_ref().err().cloned();
+        Ok(judged.ok())
+    }
+
+    /// Does what was planned, and opens the partition.
+    pub fn mend(
+        self,
+        cut: Option<Cut>,
+        copy: Option<PathBuf>,
+        report: &mut RecoveryReport,
+    ) -> Result<OpenLog> {
+        let Some(cut) = cut else { return self.open(LastStop::Clean) };
+        let outcome = cut_back(&self.context, &cut, copy)?;
+        if outcome.cut_bytes > 0 {
+            report.partitions.push(PartitionRecovery {
+                topic: self.name.as_str().to_owned(),
+                partition: self.context.partition,
+                end: cut.end.offset,
+                cut_bytes: outcome.cut_bytes,
+                quarantined: outcome.quarantined,
+            });
+        }
+        let opened = self.open(LastStop::Unclean(cut.end))?;
+        opened.1.publish();
+        Ok(opened)
+    }
+
+    /// A damaged one opens as one that says so.
+    pub fn open(self, last_stop: LastStop) -> Result<OpenLog> {
+        let Self { name, context, proven, epochs, damage } = self;
+        let opened = match damage {
+            Some(damage) => Err(damage),
+            None => PartitionLog::open(context.clone(), proven, epochs, last_stop),
+        };
+        let opened = apart(opened, &context)?;
+        Ok((name, opened.unwrap_or_else(|damage| PartitionLog::damaged(context, proven, damage))))
+    }
+}
+
+/// Damage, which may be isolated, as the inner error; the outer one is any other failure.
+fn apart<T>(outcome: Result<T>, context: &LogContext) -> Result<Result<T>> {
+    match outcome.map_err(|error| error.in_partition(&context.topic, context.partition)) {
+        Err(error) if !error.is_corruption() => Err(error),
+        outcome => Ok(outcome),
+    }
+}

@@ -1,0 +1,84 @@
+//! Kafka's checkpoints at the root: what a Kafka broker that takes the directory over wants to know. We write them, and
+//! believe nothing of them: our evidence is the ends file.
+//!
+//! ```text
+//! 0
+//! 2
+//! orders 0 17
+//! orders 1 4
+//! ```
+//!
+//! Of each partition the recovery point (its durable end), the high watermark, and where its log starts if that is not
+//! where its first segment does.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::topic_logs::Topics;
+use crate::agenda::Chore;
+use crate::checkpoint;
+use crate::error::{IoContext, Result};
+use crate::file_name::{HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS};
+use crate::model::{MAX_OFFSET, Offset, TopicName};
+use crate::partition_log::{PartitionLog, Reach};
+use crate::vfs::{Vfs, read_file, replace_file};
+
+/// More is no checkpoint: a partition takes some 30 bytes.
+const MAX_LEN: u64 = 256 * 1024 * 1024;
+
+/// Writes the checkpoints of a directory.
+#[derive(Debug)]
+pub struct Checkpoints {
+    pub vfs: Arc<dyn Vfs>,
+    pub root: Arc<Path>,
+    pub topics: Arc<Topics>,
+}
+
+impl Chore for Checkpoints {
+    fn run(&self, _now: Duration) -> Option<Duration> {
+        let logs: Vec<_> = self.topics.read().values().flat_map(|topic| topic.logs.clone()).collect();
+        // Nobody but Kafka misses them, and the next ones come with the next records.
+        _ = write(self.vfs.as_ref(), &self.root, &logs);
+        None
+    }
+}
+
+/// Writes the checkpoints of these partitions. A damaged one is left out: Kafka then looks at all of it.
+pub fn write(vfs: &dyn Vfs, root: &Path, logs: &[Arc<PartitionLog>]) -> Result<()> {
+    let sound = || logs.iter().filter(|log| log.damage().is_none());
+    let ends = |reach: Reach| sound().map(|log| line(log, log.end(reach))).collect();
+    let store = |name: &str, lines: Vec<String>| {
+        let text = checkpoint::encode(lines.iter());
+        replace_file(vfs, root, name, text.as_bytes()).doing("write", &root.join(name))
+    };
+    store(RECOVERY_POINTS, ends(Reach::Durable))?;
+    store(HIGH_WATERMARKS, sound().map(|log| line(log, log.high_watermark())).collect())?;
+    let moved = sound().filter(|log| log.log_start_offset() > log.first_segment());
+    store(LOG_STARTS, moved.map(|log| line(log, log.log_start_offset())).collect())
+}
+
+fn line(log: &PartitionLog, offset: Offset) -> String {
+    format!("{} {} {offset}", log.topic(), log.partition())
+}
+
+/// What is wrong with the checkpoints that are there; they are written anew.
+pub fn complaints(vfs: &dyn Vfs, root: &Path) -> Vec<String> {
+    let complaint = |name: &&str| match read_file(vfs, &root.join(name), MAX_LEN) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => Some(format!("{name} cannot be read, and is written anew: {error}")),
+        Ok(bytes) => match checkpoint::decode(&bytes, decode_line) {
+            Ok(_) => None,
+            Err(error) => Some(format!("{name} is written anew: {error}")),
+        },
+    };
+    [RECOVERY_POINTS, HIGH_WATERMARKS, LOG_STARTS].iter().filter_map(complaint).collect()
+}
+
+fn decode_line(line: &str) -> Option<()> {
+    let words: Vec<_> = line.split_whitespace().collect();
+    let [topic, partition, offset] = words[..] else { return None };
+    let offset: Offset = offset.parse().ok()?;
+    (TopicName::new(topic).is_ok() && partition.parse::<u32>().is_ok() && offset <= MAX_OFFSET).then_some(())
+}

@@ -1,0 +1,48 @@
+//! What every part of an open directory is given.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::manifest::TopicEntry;
+use super::options::BrokerOptions;
+use crate::agenda::{Agenda, Reminder};
+use crate::ends_file::EndsSlot;
+use crate::file_name::partition_dir;
+use crate::model::TopicName;
+use crate::partition_log::LogContext;
+use crate::segment::SegmentDir;
+use crate::vfs::{ProcessMark, Vfs};
+
+/// The file system, the place in it, and what the broker does in time.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    pub vfs: Arc<dyn Vfs>,
+    pub root: Arc<Path>,
+    pub options: BrokerOptions,
+    pub agenda: Arc<Agenda>,
+    /// Has Kafka's checkpoints written.
+    pub checkpoints: Arc<Reminder>,
+    /// Of the process that opened the directory.
+    pub mark: Arc<ProcessMark>,
+}
+
+impl Environment {
+    /// What a partition is given; the slot says which one it is.
+    pub fn log_context(&self, name: &TopicName, entry: &TopicEntry, slot: EndsSlot) -> LogContext {
+        let partition = slot.owner().partition;
+        let dir = self.root.join(partition_dir(name, partition));
+        LogContext {
+            topic: name.as_str().into(),
+            partition,
+            config: entry.config.clone(),
+            dir: SegmentDir::new(Arc::clone(&self.vfs), &dir, self.options.memory_maps),
+            clock: self.options.clock.clone(),
+            batch_size: self.options.batch_size,
+            root: Arc::clone(&self.root),
+            slot,
+            agenda: Arc::clone(&self.agenda),
+            checkpoints: Arc::clone(&self.checkpoints),
+            mark: Arc::clone(&self.mark),
+        }
+    }
+}

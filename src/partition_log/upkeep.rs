@@ -1,0 +1,135 @@
+//! What a partition does when time has passed: it syncs what was acknowledged before, and writes down how far readers
+//! may look.
+
+use std::time::Duration;
+
+use super::commit::{State, StopOnUnwind};
+use super::log::PartitionLog;
+use crate::agenda::Chore;
+use crate::config::Durability;
+use crate::ends_file::ProvenEnd;
+use crate::sync::MutexGuard;
+
+/// How long the slot may stay behind the visible end of a topic that is not synced.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(20);
+/// How many segments may wait for their sync.
+const MOST_ROLLED: usize = 8;
+/// How long Kafka's checkpoints may stay behind.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
+
+impl PartitionLog {
+    /// Takes note that something was written and not synced.
+    pub(super) fn note_unsynced(&self, state: &mut MutexGuard<'_, State>, rolled: usize) {
+        let upkeep = &mut state.upkeep;
+        if upkeep.unsynced_since.is_some() && upkeep.unpublished && upkeep.rolled == rolled {
+            return;
+        }
+        let now = self.context.clock.monotonic();
+        if rolled > upkeep.rolled {
+            self.reminder.set(now);
+        }
+        if !upkeep.unpublished {
+            self.reminder.set(now.saturating_add(PUBLISH_INTERVAL));
+        }
+        (upkeep.rolled, upkeep.unpublished) = (rolled, true);
+        upkeep.unsynced_since.get_or_insert(now);
+        self.remind_of_sync(state);
+    }
+
+    fn remind_of_sync(&self, state: &State) {
+        if let Some(due) = self.sync_due(state) {
+            self.reminder.set(due);
+        }
+    }
+
+    /// When what is written has to be synced.
+    fn sync_due(&self, state: &State) -> Option<Duration> {
+        match self.context.config.level() {
+            Durability::Interval(most) => Some(state.upkeep.unsynced_since?.saturating_add(most)),
+            Durability::Synced | Durability::Os => None,
+        }
+    }
+
+    /// Whether the next record has to wait for a sync: so much time has passed since the oldest one that is not synced,
+    /// or so many segments wait for theirs, each with its files open.
+    pub(super) fn must_sync_first(&self, state: &State) -> bool {
+        if state.upkeep.rolled >= MOST_ROLLED {
+            return true;
+        }
+        match (self.context.config.level(), state.upkeep.unsynced_since) {
+            (Durability::Interval(most), Some(since)) => {
+                self.context.clock.monotonic() > since.saturating_add(most).saturating_add(most)
+            }
+            _ => false,
+        }
+    }
+
+    /// Syncs what is written, while others may write more, and publishes how far that was.
+    pub(super) fn sync_written(&self, state: &mut MutexGuard<'_, State>) {
+        state.syncing = true;
+        let began = self.context.clock.monotonic();
+        let outcome = MutexGuard::unlocked(state, || {
+            let unwinding = StopOnUnwind { log: self, working: |state| &mut state.syncing };
+            let unsynced = self.commit.leader.lock().writer.take_unsynced();
+            let synced = unsynced.map(|unsynced| unsynced.sync().map(|()| unsynced.end)).transpose();
+            std::mem::forget(unwinding);
+            synced
+        });
+        state.syncing = false;
+        match outcome {
+            Ok(None) => {}
+            Ok(Some(end)) => {
+                state.durable = end;
+                // What was written meanwhile was written after the sync began.
+                let is_behind = state.written.offset > end.offset;
+                state.upkeep.unsynced_since = is_behind.then_some(began);
+                state.upkeep.rolled = 0;
+                self.publish_ends(state);
+                self.remind_of_sync(state);
+            }
+            Err(error) => self.poison(state, error),
+        }
+        self.commit.changed.notify_all();
+        self.listeners.raise();
+    }
+
+    /// Writes the ends at which the partition was opened into its slot.
+    pub fn publish(&self) {
+        self.publish_ends(&self.commit.state.lock());
+    }
+
+    /// Writes down how far the log is durable, and how far readers may look. Under the lock of the state, so that
+    /// what is written never falls back.
+    pub(super) fn publish_ends(&self, state: &State) {
+        let durable = state.durable;
+        let end = ProvenEnd {
+            generation: self.generation,
+            log_start: self.log_start,
+            segment: durable.segment,
+            offset: durable.offset,
+            position: durable.position,
+            log_end: state.end(self.visible_reach()).offset.max(durable.offset),
+        };
+        let now = self.context.clock.monotonic();
+        self.context.slot.publish(end, now);
+        self.context.checkpoints.set(now.saturating_add(CHECKPOINT_INTERVAL));
+    }
+}
+
+impl Chore for PartitionLog {
+    fn run(&self, now: Duration) -> Option<Duration> {
+        let mut state = self.commit.state.lock();
+        if state.stop.is_some() {
+            return None;
+        }
+        let is_due = self.sync_due(&state).is_some_and(|at| at <= now) || state.upkeep.rolled > 0;
+        let unpublished = std::mem::take(&mut state.upkeep.unpublished);
+        if is_due && !state.syncing {
+            self.sync_written(&mut state);
+        } else if unpublished {
+            self.publish_ends(&state);
+        }
+        // Whoever syncs at this moment reminds of the next time.
+        self.sync_due(&state).filter(|_| !is_due)
+    }
+}
