@@ -1,7 +1,8 @@
 //! Ours against bare system calls, interleaved, several rounds: `cargo bench --bench ratios`.
 //!
 //! One line a row: `row | ours | raw | ratio (median, spread) | floor | ok or SHORT`. Ratios above 1 mean that ours
-//! is faster. `-- --json FILE` writes the same; `-- --rounds N` sets the rounds. It ends with 0 whatever they are.
+//! is faster. `-- --json FILE` writes the same; `-- --rounds N` sets the rounds, and
+//! `-- NAME` takes only the rows whose name has that in it. It ends with 0 whatever they are.
 
 mod raw;
 
@@ -10,28 +11,32 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ottla::{Broker, Record, Start, Topic, TopicConfig};
+use ottla::{Broker, Durability, Record, Start, Topic, TopicConfig};
 use raw::Raw;
 
 const PAYLOAD: usize = 100;
 const THREADS: usize = 16;
+/// How many single records, and how many batches of a thousand, are written without a sync.
+const ONES: usize = 200_000;
+const BATCHES: usize = 500;
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 fn main() -> Outcome<()> {
     let mut arguments = std::env::args().skip(1);
-    let (mut json, mut rounds) = (None, 5);
+    let (mut json, mut rounds, mut only) = (None, 5, String::new());
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--json" => json = Some(PathBuf::from(arguments.next().ok_or("--json takes a file")?)),
             "--rounds" => rounds = arguments.next().ok_or("--rounds takes a number")?.parse()?,
             // What cargo adds.
-            _ => {}
+            "--bench" => {}
+            name => name.clone_into(&mut only),
         }
     }
     println!("row | ours | raw | ratio (median, spread) | floor | ok or SHORT");
     let mut lines = Vec::new();
-    for row in &ROWS {
+    for row in ROWS.iter().filter(|row| row.name.contains(&only)) {
         let measured = row.measure(rounds)?;
         println!("{measured}");
         lines.push(measured.json());
@@ -51,7 +56,21 @@ struct Row {
     raw: fn(&Workplace) -> Outcome<f64>,
 }
 
-const ROWS: [Row; 6] = [
+const ROWS: [Row; 8] = [
+    Row {
+        name: "append 1 a call, os",
+        unit: "records/s",
+        floor: Some(0.6),
+        ours: append_os,
+        raw: raw_append_os,
+    },
+    Row {
+        name: "append 1000 a call, os",
+        unit: "records/s",
+        floor: Some(0.5),
+        ours: append_batches_os,
+        raw: raw_append_batches_os,
+    },
     Row {
         name: "append 1 a call, synced, 1 thread",
         unit: "records/s",
@@ -88,7 +107,7 @@ const ROWS: [Row; 6] = [
         raw: raw_scan,
     },
     Row {
-        name: "reopen 2 M records after an orderly stop",
+        name: "reopen 5 M records after an orderly stop",
         unit: "openings/s",
         floor: Some(0.1),
         ours: reopen,
@@ -198,8 +217,12 @@ impl Workplace {
     }
 
     fn topic(&self) -> Outcome<(Broker, Topic)> {
+        self.topic_with(TopicConfig::new())
+    }
+
+    fn topic_with(&self, config: TopicConfig) -> Outcome<(Broker, Topic)> {
         let broker = Broker::open(self.dir.join("data"))?;
-        let topic = broker.create_topic("ratios", TopicConfig::new())?;
+        let topic = broker.create_topic("ratios", config)?;
         Ok((broker, topic))
     }
 
@@ -268,6 +291,46 @@ fn raw_append_synced(place: &Workplace, threads: usize, times: usize) -> Outcome
     })
 }
 
+/// Written when the call returns.
+fn append_os(place: &Workplace) -> Outcome<f64> {
+    let (_broker, topic) = place.topic_with(TopicConfig::new().durability(Durability::Os))?;
+    let producer = topic.producer();
+    let start = Instant::now();
+    for payload in place.payloads().cycle().take(ONES) {
+        producer.send(Record::new(payload))?.wait()?;
+    }
+    Ok(per_second(ONES, start.elapsed()))
+}
+
+fn raw_append_os(place: &Workplace) -> Outcome<f64> {
+    let raw = place.raw()?;
+    let start = Instant::now();
+    for payload in place.payloads().cycle().take(ONES) {
+        raw.append(std::iter::once(payload))?;
+    }
+    Ok(per_second(ONES, start.elapsed()))
+}
+
+fn append_batches_os(place: &Workplace) -> Outcome<f64> {
+    let (_broker, topic) = place.topic_with(TopicConfig::new().durability(Durability::Os))?;
+    let producer = topic.producer();
+    let start = Instant::now();
+    for _ in 0..BATCHES {
+        let records: Vec<_> = place.payloads().map(Record::new).collect();
+        producer.send_batch(&records)?.wait()?;
+    }
+    Ok(per_second(BATCHES * 1000, start.elapsed()))
+}
+
+fn raw_append_batches_os(place: &Workplace) -> Outcome<f64> {
+    let raw = place.raw()?;
+    let start = Instant::now();
+    for _ in 0..BATCHES {
+        raw.append(place.payloads())?;
+    }
+    Ok(per_second(BATCHES * 1000, start.elapsed()))
+}
+
 fn append_groups(place: &Workplace) -> Outcome<f64> {
     let (_broker, topic) = place.topic()?;
     let start = Instant::now();
@@ -330,7 +393,7 @@ fn filled_and_closed(place: &Workplace) -> Outcome<()> {
     let broker = Broker::open(place.dir.join("data"))?;
     let config = TopicConfig::new().segment_bytes(16 * 1024 * 1024);
     let topic = broker.create_topic("ratios", config)?;
-    place.fill(&topic, 2000)?;
+    place.fill(&topic, 5000)?;
     Ok(broker.close(Duration::from_secs(30))?)
 }
 
@@ -339,7 +402,7 @@ fn reopen(place: &Workplace) -> Outcome<f64> {
     let start = Instant::now();
     let broker = Broker::open(place.dir.join("data"))?;
     let took = start.elapsed();
-    assert_eq!(broker.topic("ratios")?.partition(0)?.high_watermark(), 2_000_000);
+    assert_eq!(broker.topic("ratios")?.partition(0)?.high_watermark(), 5_000_000);
     Ok(per_second(1, took))
 }
 

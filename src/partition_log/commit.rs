@@ -363,7 +363,7 @@ impl PartitionLog {
         let mut leader = self.commit.leader.lock();
         let Leader { writer, spare } = &mut *leader;
         *spare = self.appends.lock().accumulator.take(std::mem::take(spare));
-        let fell_back = match writer.write(spare, self.context.clock.now()) {
+        let fell_back = match writer.write(spare) {
             Ok(()) => None,
             Err(WriteError::NotWritten(error)) => Some(self.fall_back(writer, error)),
             Err(WriteError::Indeterminate(error)) => return Err(error),

@@ -180,8 +180,14 @@ impl PartitionLog {
         };
         let accumulator = Accumulator::new(context.batch_size, &context.config);
         let every_epoch = epochs.with_due(end.offset);
-        let writer =
-            Writer::new(context.dir.clone(), context.config.clone(), epochs, active, Arc::clone(&segments));
+        let writer = Writer::new(
+            context.dir.clone(),
+            context.config.clone(),
+            context.clock.clone(),
+            epochs,
+            active,
+            Arc::clone(&segments),
+        );
         Arc::new_cyclic(|log: &Weak<Self>| Self {
             log_start: proven.log_start,
             generation: proven.generation,

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use super::LeaderEpochs;
 use super::accumulator::Filled;
 use super::stop::Stop;
+use crate::clock::Clock;
 use crate::config::TopicConfig;
 use crate::ends_file::ProvenEnd;
 use crate::error::{Error, IoContext, Result};
 use crate::file_name::SegmentFile;
-use crate::model::{LeaderEpoch, Offset, Timestamp};
+use crate::model::{LeaderEpoch, Offset};
 use crate::segment::{ActiveSegment, Segment, SegmentDir, StoredIndexes, Unsynced};
 use crate::sync::RwLock;
 
@@ -111,6 +112,7 @@ impl Epochs {
 pub struct Writer {
     dir: SegmentDir,
     config: TopicConfig,
+    clock: Clock,
     epochs: Epochs,
     /// `None` once the partition is closed, or a roll has failed.
     active: Option<ActiveSegment>,
@@ -143,11 +145,12 @@ impl Writer {
     pub fn new(
         dir: SegmentDir,
         config: TopicConfig,
+        clock: Clock,
         epochs: Epochs,
         active: Option<ActiveSegment>,
         segments: Arc<RwLock<Vec<Segment>>>,
     ) -> Self {
-        Self { dir, config, epochs, active, segments, rolled: Vec::new() }
+        Self { dir, config, clock, epochs, active, segments, rolled: Vec::new() }
     }
 
     /// The end of what was written; `None` once the writer has stopped.
@@ -156,7 +159,7 @@ impl Writer {
     }
 
     /// Writes the batches, rolling where it is due. After an error what comes before [`end`](Self::end) is written.
-    pub fn write(&mut self, filled: &mut Filled, now: Timestamp) -> Result<(), WriteError> {
+    pub fn write(&mut self, filled: &mut Filled) -> Result<(), WriteError> {
         let Some(first) = filled.batches.first() else { return Ok(()) };
         let epoch = self.epochs.epoch_at(first.header.base_offset, &self.dir)?;
         for batch in &mut filled.batches {
@@ -167,10 +170,10 @@ impl Writer {
         let mut batches = filled.batches.as_slice();
         while let [first, ..] = batches {
             let active = self.active.as_mut().ok_or_else(ended)?;
-            let fitting = active.fitting(batches, &self.config, now);
+            let fitting = active.fitting(batches, &self.config, || self.clock.now());
             let (now_fitting, later) = batches.split_at(fitting);
             match now_fitting {
-                [] => self.roll(first.header.base_offset, now)?,
+                [] => self.roll(first.header.base_offset)?,
                 [.., last] => {
                     let bytes = &filled.buffer[first.bytes.start..last.bytes.end];
                     let appended = active.append(bytes, now_fitting, &self.config);
@@ -217,21 +220,21 @@ impl Writer {
     /// Ends the active segment, and begins the next one. On a synced topic the old one is synced before the new one
     /// gets its name, which is durable when this returns; on others both come with the next sync. If the new one
     /// cannot be created, the old one is taken up again; after a failed sync nobody knows.
-    fn roll(&mut self, base: Offset, now: Timestamp) -> Result<(), WriteError> {
+    fn roll(&mut self, base: Offset) -> Result<(), WriteError> {
         self.check_place_is_free(base).map_err(WriteError::Indeterminate)?;
         let active = self.active.take().ok_or_else(ended)?;
         let end = LogEnd::of(&active);
         let is_synced = !self.config.level().is_written_enough();
         let (sealed, unsynced) = match active.finish(&self.config) {
             Ok(finished) => finished,
-            Err(error) => return Err(self.take_back(end, base, now, StoredIndexes::Rebuilt, error)),
+            Err(error) => return Err(self.take_back(end, base, StoredIndexes::Rebuilt, error)),
         };
         if is_synced {
             unsynced.sync().map_err(WriteError::Indeterminate)?;
         }
-        let next = match ActiveSegment::create(&self.dir, base, &self.config, now) {
+        let next = match ActiveSegment::create(&self.dir, base, &self.config, self.clock.now()) {
             Ok(next) => next,
-            Err(error) => return Err(self.take_back(end, base, now, StoredIndexes::Trusted, error)),
+            Err(error) => return Err(self.take_back(end, base, StoredIndexes::Trusted, error)),
         };
         if is_synced {
             sync_dir(&self.dir).map_err(WriteError::Indeterminate)?;
@@ -255,28 +258,15 @@ impl Writer {
     }
 
     /// After a roll that has failed with `error`: the log is as it was, unless that fails, too.
-    fn take_back(
-        &mut self,
-        end: LogEnd,
-        base: Offset,
-        now: Timestamp,
-        indexes: StoredIndexes,
-        error: Error,
-    ) -> WriteError {
-        match self.take_up_again(end, base, now, indexes) {
+    fn take_back(&mut self, end: LogEnd, base: Offset, indexes: StoredIndexes, error: Error) -> WriteError {
+        match self.take_up_again(end, base, indexes) {
             Ok(()) => WriteError::NotWritten(error),
             Err(error) => WriteError::Indeterminate(error),
         }
     }
 
     /// Removes what there is of a segment that could not be created, and takes the one before it up again.
-    fn take_up_again(
-        &mut self,
-        end: LogEnd,
-        base: Offset,
-        now: Timestamp,
-        indexes: StoredIndexes,
-    ) -> Result<()> {
+    fn take_up_again(&mut self, end: LogEnd, base: Offset, indexes: StoredIndexes) -> Result<()> {
         let mut is_changed = false;
         for file in SegmentFile::ALL {
             let path = self.dir.file(file, base);
@@ -288,7 +278,7 @@ impl Writer {
         if is_changed {
             sync_dir(&self.dir)?;
         }
-        let again = ActiveSegment::open(&self.dir, end.segment, &self.config, now, indexes)?;
+        let again = ActiveSegment::open(&self.dir, end.segment, &self.config, self.clock.now(), indexes)?;
         if LogEnd::of(&again) != end {
             return Err(Error::corrupt(format!("a segment was sealed at {end}, and ends elsewhere")));
         }

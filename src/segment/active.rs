@@ -29,6 +29,8 @@ const MAX_STEP: u64 = 16 * 1024 * 1024;
 #[derive(Debug)]
 pub struct ActiveSegment {
     reader: Arc<ActiveReader>,
+    /// The reader's, without its lock.
+    file: Option<Arc<dyn VfsFile>>,
     size: u64,
     allocated: u64,
     /// False once the file system has said that it cannot preallocate.
@@ -92,6 +94,7 @@ impl ActiveSegment {
         };
         Self {
             reader: Arc::new(reader),
+            file: None,
             size: contents.size,
             allocated: contents.size,
             preallocates: true,
@@ -121,22 +124,30 @@ impl ActiveSegment {
     }
 
     /// How many of the batches, from the front, go into this segment before it has to be rolled; 0 means now.
-    pub fn fitting(&self, batches: &[PendingBatch], config: &TopicConfig, now: Timestamp) -> usize {
+    pub fn fitting(
+        &self,
+        batches: &[PendingBatch],
+        config: &TopicConfig,
+        now: impl Fn() -> Timestamp,
+    ) -> usize {
         let (mut facts, mut last_time) = self.facts();
-        let mut indexer = self.indexer.clone();
+        let mut indexer = None;
         for (number, PendingBatch { header, .. }) in batches.iter().enumerate() {
             let incoming = Incoming {
                 size: header.size as u64,
                 max_timestamp: header.max_timestamp,
                 last_offset: header.last_offset(),
             };
-            if roll_reason(&facts, &incoming, config, now).is_some() {
+            if roll_reason(&facts, &incoming, config, &now).is_some() {
                 return number;
+            }
+            if number.saturating_add(1) == batches.len() {
+                break;
             }
             if facts.size == 0 {
                 facts.first_timestamp = present(header.max_timestamp);
             }
-            if let Some(entries) = indexer.on_batch(header, 0) {
+            if let Some(entries) = indexer.get_or_insert_with(|| self.indexer.clone()).on_batch(header, 0) {
                 facts.offset_entries = facts.offset_entries.saturating_add(1);
                 if entries.time.is_some_and(|entry| rises(&entry, last_time)) {
                     facts.time_entries = facts.time_entries.saturating_add(1);
@@ -167,20 +178,9 @@ impl ActiveSegment {
     /// next one, and has to be [cut back](Self::cut_back).
     pub fn append(&mut self, bytes: &[u8], batches: &[PendingBatch], config: &TopicConfig) -> Result<()> {
         let end = self.size.saturating_add(bytes.len() as u64);
-        let reader = Arc::clone(&self.reader);
-        let path = reader.log.path();
-        let log = reader.log.get().doing("open", path)?;
-        if self.preallocates && end > self.allocated {
-            let to = allocation(self.size, end, config.segment_bytes);
-            match log.allocate(to) {
-                Ok(()) => self.allocated = to,
-                Err(error) if error.kind() == io::ErrorKind::Unsupported => self.preallocates = false,
-                // Too little space for the step may still be enough for the data: the write will say.
-                Err(error) if is_full(&error) => {}
-                Err(error) => return Err(Error::storage("preallocate", path, error)),
-            }
-        }
-        let (written, outcome) = write_up_to_at(log.as_ref(), bytes, self.size);
+        self.allocate(end, config)?;
+        let from = self.size;
+        let (written, outcome) = write_up_to_at(self.file()?.as_ref(), bytes, from);
         let written = self.size.saturating_add(written as u64);
         self.allocated = self.allocated.max(written);
         for PendingBatch { header, .. } in batches {
@@ -191,8 +191,31 @@ impl ActiveSegment {
             self.note(header, self.size);
             self.size = end;
         }
-        self.reader.indexes.lock().relieve();
-        outcome.doing("append to", path)
+        outcome.doing("append to", self.reader.log.path())
+    }
+
+    /// Extends the file ahead of an append that is to end at `end`.
+    fn allocate(&mut self, end: u64, config: &TopicConfig) -> Result<()> {
+        if !self.preallocates || end <= self.allocated {
+            return Ok(());
+        }
+        let to = allocation(self.size, end, config.segment_bytes);
+        match self.file()?.allocate(to) {
+            Ok(()) => self.allocated = to,
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => self.preallocates = false,
+            // Too little space for the step may still be enough for the data: the write will say.
+            Err(error) if is_full(&error) => {}
+            Err(error) => return Err(Error::storage("preallocate", self.reader.log.path(), error)),
+        }
+        Ok(())
+    }
+
+    /// The log, opened with the first append.
+    fn file(&mut self) -> Result<&Arc<dyn VfsFile>> {
+        match &mut self.file {
+            Some(file) => Ok(file),
+            none => Ok(none.insert(self.reader.log.get().doing("open", self.reader.log.path())?)),
+        }
     }
 
     /// Takes what a failed append has left off the file again, durably: a cut that was not synced can come back.
@@ -256,6 +279,7 @@ impl ActiveSegment {
             let mut indexes = self.reader.indexes.lock();
             indexes.offset.push(entries.offset);
             push_time(&mut indexes.time, entries.time);
+            indexes.relieve();
         }
     }
 

@@ -37,17 +37,17 @@ pub struct Incoming {
     pub last_offset: Offset,
 }
 
-/// Whether the segment ends before `incoming`. `now` counts only where the data has no timestamps: a segment
-/// ages with its records, and one that nobody appends to does not age.
+/// Whether the segment ends before `incoming`. The time of now counts, and is asked for, only where the data has no timestamps: a
+/// segment ages with its records, and one that nobody appends to does not age.
 pub fn roll_reason(
     facts: &RollFacts,
     incoming: &Incoming,
     config: &TopicConfig,
-    now: Timestamp,
+    now: impl Fn() -> Timestamp,
 ) -> Option<RollReason> {
     let age = match facts.first_timestamp {
         Some(first) => incoming.max_timestamp.saturating_sub(first),
-        None => now.saturating_sub(facts.created),
+        None => now().saturating_sub(facts.created),
     };
     let too_old = u64::try_from(age).is_ok_and(|age| age > config.segment_ms);
     let offset_capacity = config.segment_index_bytes / 8;

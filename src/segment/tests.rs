@@ -302,7 +302,7 @@ fn a_segment_is_rolled_by_kafkas_rules() {
     };
     let batch = Incoming { size: 100, max_timestamp: TS, last_offset: 10 };
     let now = TS + 1_000_000;
-    let reason = |facts: RollFacts, batch: Incoming| roll_reason(&facts, &batch, &config, now);
+    let reason = |facts: RollFacts, batch: Incoming| roll_reason(&facts, &batch, &config, || now);
 
     assert_eq!(reason(facts, batch), None, "exactly full");
     assert_eq!(reason(facts, Incoming { size: 101, ..batch }), Some(RollReason::Size));
@@ -347,7 +347,7 @@ fn deciding_ahead_equals_deciding_batch_by_batch() {
                 let mut segment = ActiveSegment::create(&dir, first.header.base_offset, &config, TS).unwrap();
                 loop {
                     let ahead = &rest[..step.min(rest.len())];
-                    let fitting = segment.fitting(ahead, &config, TS);
+                    let fitting = segment.fitting(ahead, &config, || TS);
                     if fitting == 0 {
                         break;
                     }

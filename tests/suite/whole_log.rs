@@ -308,7 +308,7 @@ fn a_batch_that_cannot_be_taken_is_not_taken_at_all() {
     producer.send_batch(&topic, &good).unwrap().wait().unwrap();
 }
 
-/// Sixteen threads decide on what they have read; each decision stands on exactly the one before it.
+/// Eight threads decide on what they have read; each decision stands on exactly the one before it.
 #[test]
 fn a_condition_lets_one_of_many_through() {
     let broker = Broker::in_memory().unwrap();
@@ -326,7 +326,8 @@ fn a_condition_lets_one_of_many_through() {
                             Err(error) => {
                                 assert_eq!(error.kind(), ErrorKind::UnexpectedOffset);
                                 let found = error.offset().unwrap();
-                                assert!(found > end && error.available_offsets().unwrap().end() <= &found);
+                                // How far it can be read was asked a moment later than where it ends.
+                                assert!(found > end && error.available_offsets().unwrap().end() >= &end);
                                 partition.wait_for(found).unwrap();
                                 assert!(partition.high_watermark() >= found);
                             }
