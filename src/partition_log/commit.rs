@@ -350,6 +350,9 @@ impl PartitionLog {
         }
         let Some(end) = led.written else { return };
         debug_assert!(end.offset >= state.written.offset, "the log never shrinks");
+        if end.segment != state.written.segment {
+            self.context.checkpoints.set(self.context.clock.monotonic());
+        }
         state.written = end;
         if led.durable {
             state.durable = end;

@@ -1,8 +1,14 @@
 //! The suites over the whole library, one module a theme.
 
 mod bad_input;
+mod checkpoints;
+mod damage;
 mod decoders;
 mod durability;
+
+mod levels;
+
+mod positions;
 mod recovery;
 mod regressions;
 mod simulated;

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla::internals::{CrashProfile, Fault, ImageClass, MemoryVfs, Repeat, open_on};
-use ottla::{Broker, ErrorKind, Record, Topic, TopicConfig};
+use ottla::internals::{CrashProfile, Fault, ImageClass, MemoryVfs, Operation, Repeat, open_on};
+use ottla::{Broker, Durability, ErrorKind, ManualClock, Record, Topic, TopicConfig};
 
 use crate::support::{ROOT, options, values};
 
@@ -17,6 +17,7 @@ use crate::support::{ROOT, options, values};
 struct Workload<'a> {
     vfs: &'a MemoryVfs,
     broker: Broker,
+    clock: ManualClock,
     told: &'a mut Told,
 }
 
@@ -33,11 +34,44 @@ struct Sent {
     created: bool,
     values: Vec<Vec<u8>>,
     acknowledged: usize,
+    /// How many of them were synced for certain, where that is not the same.
+    synced: usize,
     /// What was sent as one batch: all of it is there, or none.
     batches: Vec<Range<usize>>,
 }
 
 type Outcome = ottla::Result<()>;
+
+/// What ended a life, and so what has to be left of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The process died: the operating system still has everything.
+    Kill,
+    /// The power failed, or the disk has lost what it was to sync.
+    PowerCut,
+}
+
+impl Sent {
+    /// How many records have to be there.
+    fn promised(&self, name: &str, end: End) -> usize {
+        match (config(name).get("durability").as_deref(), end) {
+            (Some("synced"), _) | (_, End::Kill) => self.acknowledged,
+            _ => self.synced,
+        }
+    }
+}
+
+/// Topics are named after their level.
+fn config(name: &str) -> TopicConfig {
+    let level = match name {
+        "os" => Durability::Os,
+        "interval" => Durability::Interval(INTERVAL),
+        _ => Durability::Synced,
+    };
+    TopicConfig::new().segment_bytes(1024).durability(level)
+}
+
+const INTERVAL: Duration = Duration::from_millis(100);
 
 impl Told {
     /// What became of the record at an offset: acknowledged, not written, or nobody knows.
@@ -62,7 +96,7 @@ impl Told {
 impl Workload<'_> {
     fn topic(&mut self, name: &'static str) -> ottla::Result<Topic> {
         self.told.topics.entry(name).or_default();
-        let topic = self.broker.ensure_topic(name, TopicConfig::new().segment_bytes(1024))?;
+        let topic = self.broker.ensure_topic(name, config(name))?;
         self.told.topics.entry(name).or_default().created = true;
         Ok(topic)
     }
@@ -118,18 +152,66 @@ impl Workload<'_> {
 
     fn reopen(&mut self) -> Outcome {
         self.broker.close(Duration::from_secs(10))?;
-        self.broker = open(self.vfs)?;
+        self.told.topics.values_mut().for_each(|sent| sent.synced = sent.acknowledged);
+        self.broker = open_at(self.vfs, &self.clock)?;
+        Ok(())
+    }
+
+    /// Has everything synced that was sent to a topic.
+    fn sync(&mut self, name: &'static str) -> Outcome {
+        self.topic(name)?.producer().synced().flush()?;
+        let sent = self.told.topics.entry(name).or_default();
+        sent.synced = sent.acknowledged;
+        Ok(())
+    }
+
+    /// Lets the interval of an interval topic pass, and learns from the next record whether the sync has failed.
+    fn pass_interval(&mut self, name: &'static str) -> Outcome {
+        self.clock.advance(INTERVAL);
+        self.broker.tick()?;
+        let synced = self.told.topics.entry(name).or_default().acknowledged;
+        self.send(name, &[30])?;
+        self.told.topics.entry(name).or_default().synced = synced;
         Ok(())
     }
 }
 
 fn open(vfs: &MemoryVfs) -> ottla::Result<Broker> {
-    open_on(options(), Arc::new(vfs.clone()), Path::new(ROOT))
+    open_at(vfs, &ManualClock::at(1_700_000_000_000))
+}
+
+fn open_at(vfs: &MemoryVfs, clock: &ManualClock) -> ottla::Result<Broker> {
+    open_on(options().clock(clock.clock()), Arc::new(vfs.clone()), Path::new(ROOT))
 }
 
 type Script = fn(&mut Workload<'_>) -> Outcome;
 
-const WORKLOADS: [(&str, Script); 6] = [
+const WORKLOADS: [(&str, Script); 8] = [
+    ("os", |service| {
+        service.send("os", &[100])?;
+        service.send("os", &[600, 500])?;
+        service.sync("os")?;
+        service.send("os", &[700])?;
+        // What follows a roll is synced behind it.
+        service.clock.advance(Duration::from_millis(20));
+        service.broker.tick()?;
+        service.send("os", &[10])?;
+        service.reopen()?;
+        service.send("os", &[900])
+    }),
+    ("interval", |service| {
+        service.send("interval", &[100])?;
+        service.pass_interval("interval")?;
+        service.send("interval", &[800])?;
+        service.pass_interval("interval")?;
+        // Nobody ticks any more: the second record waits for the sync of the first.
+        service.send("interval", &[20])?;
+        service.clock.advance(3 * INTERVAL);
+        let synced = service.told.topics["interval"].acknowledged;
+        service.send("interval", &[20])?;
+        service.told.topics.get_mut("interval").unwrap().synced = synced;
+        Ok(())
+    }),
     ("batches", |service| {
         service.send_batch("a", &[300, 200, 10])?;
         service.send_batch("a", &[400, 400])?;
@@ -173,8 +255,9 @@ const WORKLOADS: [(&str, Script); 6] = [
 /// Runs the script until the file system stops it; returns what it was told.
 fn run(script: Script, vfs: &MemoryVfs) -> Told {
     let mut told = Told::default();
-    if let Ok(broker) = open(vfs) {
-        let mut workload = Workload { vfs, broker, told: &mut told };
+    let clock = ManualClock::at(1_700_000_000_000);
+    if let Ok(broker) = open_at(vfs, &clock) {
+        let mut workload = Workload { vfs, broker, clock, told: &mut told };
         _ = script(&mut workload);
         // The process is gone: nothing of it is closed in order.
         std::mem::forget(workload.broker);
@@ -182,8 +265,8 @@ fn run(script: Script, vfs: &MemoryVfs) -> Told {
     told
 }
 
-/// Everything acknowledged is there, what is there is a prefix of what was sent, and nothing else is.
-fn check(vfs: &MemoryVfs, told: &Told, what: &str) {
+/// Everything promised is there, what is there is a prefix of what was sent, and nothing else is.
+fn check(vfs: &MemoryVfs, told: &Told, end: End, what: &str) {
     let broker = open(vfs).unwrap_or_else(|error| panic!("{what}: {error}"));
     for (name, sent) in &told.topics {
         let topic = match broker.topic(name) {
@@ -196,18 +279,15 @@ fn check(vfs: &MemoryVfs, told: &Told, what: &str) {
         };
         let found = values(&topic.partition(0).unwrap()).unwrap_or_else(|error| panic!("{what}: {error}"));
         assert!(sent.values.starts_with(&found), "{what}: {name} holds what was never sent: {found:?}");
-        assert!(
-            found.len() >= sent.acknowledged,
-            "{what}: {name} has lost {} records",
-            sent.acknowledged - found.len()
-        );
+        let promised = sent.promised(name, end);
+        assert!(found.len() >= promised, "{what}: {name} has {} records of {promised}", found.len());
         let torn = sent.batches.iter().find(|batch| batch.start < found.len() && found.len() < batch.end);
         assert_eq!(torn, None, "{what}: {name} holds {} records", found.len());
     }
     let names: Vec<_> = broker.topics().unwrap().iter().map(|topic| topic.name().to_owned()).collect();
     assert!(names.iter().all(|name| told.topics.contains_key(name.as_str())), "{what}: {names:?}");
     for name in told.topics.keys() {
-        let topic = broker.ensure_topic(name, TopicConfig::new().segment_bytes(1024)).unwrap();
+        let topic = broker.ensure_topic(name, config(name)).unwrap();
         topic.producer().send(Record::new("goes on")).unwrap().wait().unwrap();
     }
     broker.close(Duration::from_secs(10)).unwrap_or_else(|error| panic!("{what}: {error}"));
@@ -221,7 +301,7 @@ fn check_power_cut_after_recovery(vfs: &MemoryVfs, told: &Told, seed: u64, what:
     for name in told.topics.keys() {
         let Ok(topic) = broker.topic(name) else { continue };
         let mut found = values(&topic.partition(0).unwrap()).unwrap();
-        topic.producer().send(Record::new("goes on")).unwrap().wait().unwrap();
+        topic.producer().synced().send(Record::new("goes on")).unwrap().wait().unwrap();
         found.push(b"goes on".to_vec());
         shown.insert(*name, found);
     }
@@ -277,13 +357,21 @@ fn a_call_that_fails_costs_nothing_that_was_acknowledged() {
                 let Some(call) = vfs.failed_call() else { continue };
                 failed += 1;
                 let what = format!("{name}, {fault:?} {repeat:?}: {call}");
-                check(&vfs.restart(), &told, &format!("{what}, killed"));
+                // What a disk has failed to sync is as good as lost in a power cut.
+                let syncs = [Operation::SyncData, Operation::SyncAll, Operation::SyncDir];
+                let end = if syncs.contains(&call.operation) { End::PowerCut } else { End::Kill };
+                check(&vfs.restart(), &told, end, &format!("{what}, killed"));
                 let again = vfs.restart();
                 // Every other time the page cache cannot be passed, and recovery writes the files anew.
                 again.let_cache_be_passed(n % 2 == 0);
                 images += check_power_cut_after_recovery(&again, &told, n, &what);
                 for image in vfs.images(CrashProfile::Ordered, 3, n) {
-                    check(&image.vfs, &told, &format!("{what}, then the power: {}", image.description));
+                    check(
+                        &image.vfs,
+                        &told,
+                        End::PowerCut,
+                        &format!("{what}, then the power: {}", image.description),
+                    );
                     images += 1;
                 }
             }
@@ -307,7 +395,7 @@ fn nothing_acknowledged_is_lost_and_nothing_is_made_up() {
             let told = run(script, &vfs);
             points += 1;
             let what = format!("{name}, killed at call {point}");
-            check(&vfs.restart(), &told, &what);
+            check(&vfs.restart(), &told, End::Kill, &what);
             double += check_power_cut_after_recovery(&vfs.restart(), &told, point, &what);
             kills += 1;
             for profile in profiles {
@@ -316,7 +404,7 @@ fn nothing_acknowledged_is_lost_and_nothing_is_made_up() {
                     if images % 5 == 0 {
                         double += check_power_cut_after_recovery(&image.vfs.fork(), &told, point, &what);
                     }
-                    check(&image.vfs, &told, &what);
+                    check(&image.vfs, &told, End::PowerCut, &what);
                     images += 1;
                     image.classes.iter().for_each(|class| *classes.entry(*class).or_default() += 1);
                 }

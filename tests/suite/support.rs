@@ -106,6 +106,7 @@ struct Script {
     fails: Mutex<Vec<Failure>>,
     pause: Mutex<Pause>,
     pause_changed: Condvar,
+    most_written: Mutex<Option<usize>>,
 }
 
 /// A call that waits until the test lets it go.
@@ -132,7 +133,22 @@ impl ScriptedVfs {
     }
 
     pub fn open_broker(self: &Arc<Self>) -> Result<Broker> {
-        open_on(options(), Arc::clone(self) as Arc<dyn Vfs>, Path::new(ROOT))
+        self.open_with(options())
+    }
+
+    pub fn open_with(self: &Arc<Self>, options: BrokerOptions) -> Result<Broker> {
+        open_on(options, Arc::clone(self) as Arc<dyn Vfs>, Path::new(ROOT))
+    }
+
+    /// What a file holds.
+    pub fn content(&self, name: &str) -> Vec<u8> {
+        let path = Path::new(ROOT).join(name);
+        self.inner.open(&path, OpenMode::Read).unwrap().map().unwrap().to_vec()
+    }
+
+    /// From now on no call writes more than this.
+    pub fn limit_writes(&self, bytes: usize) {
+        *self.script.most_written.lock().unwrap() = Some(bytes);
     }
 
     /// From now on calls that begin with `prefix` fail, after the next `after` of them.
@@ -274,7 +290,8 @@ impl VfsFile for ScriptedFile {
     fn write_at(&self, buffer: &[u8], position: u64) -> io::Result<usize> {
         self.script.call("write", &self.path)?;
         self.script.note_manifest(&self.path, buffer);
-        self.inner.write_at(buffer, position)
+        let most = self.script.most_written.lock().unwrap().unwrap_or(usize::MAX);
+        self.inner.write_at(&buffer[..buffer.len().min(most)], position)
     }
 
     fn size(&self) -> io::Result<u64> {
