@@ -240,7 +240,8 @@ impl Opening {
 
     fn name_holder(&self, lock: &dyn VfsLock) -> Result<()> {
         let holder = format!("process {} (ottla {})\n", std::process::id(), env!("CARGO_PKG_VERSION"));
-        lock.write_text(&holder).doing("write", &self.env.root.join(LOCK))
+        let (vfs, root) = (self.env.vfs.as_ref(), &*self.env.root);
+        with_reserve(vfs, root, || lock.write_text(&holder).doing("write", &root.join(LOCK)))
     }
 }
 

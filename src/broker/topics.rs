@@ -19,6 +19,7 @@ use crate::vfs::EntryKind;
 
 /// Creates a topic. A failure leaves nothing of it behind, or stops further changes if that fails, too.
 pub fn create(shared: &Shared, name: &str, config: &TopicConfig) -> Result<Arc<TopicLogs>> {
+    shared.check_open()?;
     let name = TopicName::new(name)?;
     let config = config.clone().or_durability(shared.env.options.durability);
     config.validate().map_err(|error| error.in_topic(name.as_str()))?;
@@ -73,6 +74,7 @@ pub fn settle(shared: &Shared) {
 
 /// Deletes a topic: from the moment at which the manifest says so it is gone, whatever happens then.
 pub fn delete(shared: &Shared, name: &str) -> Result<()> {
+    shared.check_open()?;
     let name = TopicName::new(name)?;
     let mut admin = shared.admin.lock();
     admin.check()?;

@@ -5,8 +5,10 @@ mod checkpoints;
 mod damage;
 mod decoders;
 mod durability;
+mod full_disk;
 
 mod levels;
+mod owners;
 
 mod positions;
 mod recovery;

@@ -256,14 +256,13 @@ fn recovering_twice_is_recovering_once() {
 
 /// A process that appends from four threads is killed again and again; whatever it has reported as acknowledged
 /// is there, and the records of each thread are in order without a gap.
-#[test]
-fn acknowledged_records_survive_kill_9() {
-    let dir = TempDir::new("kill9");
+fn kill_again_and_again(level: &str) {
+    let dir = TempDir::new(&format!("kill9-{}", level.replace(':', "-")));
     let path = dir.path().join("data");
     let mut acknowledged = [0u32; THREADS];
     let kills = std::env::var("OTTLA_KILLS").map_or(10, |kills| kills.parse().unwrap());
     for round in 0..kills {
-        let mut child = start_child(&path);
+        let mut child = start_child(&path, level);
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
         // Killed at another moment each time, counted in acknowledgements.
         for line in lines.by_ref().filter_map(|line| parse(&line)).take(20 + round * 13 % 200) {
@@ -295,6 +294,18 @@ fn acknowledged_records_survive_kill_9() {
     }
 }
 
+#[test]
+fn acknowledged_records_survive_kill_9() {
+    kill_again_and_again("synced");
+}
+
+/// What the operating system has outlives the process.
+#[test]
+fn what_is_acknowledged_by_less_than_a_sync_survives_kill_9() {
+    kill_again_and_again("os");
+    kill_again_and_again("interval:5");
+}
+
 const THREADS: usize = 4;
 
 fn parse(line: &str) -> Option<(usize, u32)> {
@@ -306,10 +317,11 @@ fn decode(value: &[u8]) -> (usize, u32) {
     (value[0].into(), u32::from_be_bytes(value[1..5].try_into().unwrap()))
 }
 
-fn start_child(path: &Path) -> Child {
+fn start_child(path: &Path, level: &str) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["recovery::appends_until_it_is_killed", "--exact", "--nocapture", "--test-threads=1"])
         .env("OTTLA_KILL9_DIR", path)
+        .env("OTTLA_KILL9_LEVEL", level)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -320,8 +332,10 @@ fn start_child(path: &Path) -> Child {
 #[test]
 fn appends_until_it_is_killed() {
     let Ok(dir) = std::env::var("OTTLA_KILL9_DIR") else { return };
+    let level = std::env::var("OTTLA_KILL9_LEVEL").unwrap();
+    let config = TopicConfig::new().segment_bytes(100_000).set("durability", &level).unwrap();
     let broker = Broker::open(dir).unwrap();
-    let topic = broker.ensure_topic("t", TopicConfig::new().segment_bytes(100_000)).unwrap();
+    let topic = broker.ensure_topic("t", config).unwrap();
     let mut next = [0u32; THREADS];
     for value in values(&topic.partition(0).unwrap()).unwrap() {
         next[decode(&value).0] += 1;
@@ -347,7 +361,7 @@ fn appends_until_it_is_killed() {
 fn two_processes_cannot_open_one_directory() {
     let dir = TempDir::new("processes");
     let path = dir.path().join("data");
-    let mut child = start_child(&path);
+    let mut child = start_child(&path, "synced");
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     while lines.next().unwrap().is_ok_and(|line| parse(&line).is_none()) {}
     let error = Broker::open(&path).unwrap_err();

@@ -359,7 +359,8 @@ fn a_call_that_fails_costs_nothing_that_was_acknowledged() {
                 let what = format!("{name}, {fault:?} {repeat:?}: {call}");
                 // What a disk has failed to sync is as good as lost in a power cut.
                 let syncs = [Operation::SyncData, Operation::SyncAll, Operation::SyncDir];
-                let end = if syncs.contains(&call.operation) { End::PowerCut } else { End::Kill };
+                let a_sync_failed = syncs.contains(&call.operation) || repeat == Repeat::Forever;
+                let end = if a_sync_failed { End::PowerCut } else { End::Kill };
                 check(&vfs.restart(), &told, end, &format!("{what}, killed"));
                 let again = vfs.restart();
                 // Every other time the page cache cannot be passed, and recovery writes the files anew.
