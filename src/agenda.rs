@@ -1,7 +1,8 @@
 //! What has to be done when: the chores of a broker, run by a thread of its own, or by whoever calls `tick`.
 //!
-//! A chore is asked for by a [`Reminder`], which only ever brings it forward. It runs on one thread at a time, and
-//! says itself when it has more to do. Nothing here knows what the chores are.
+//! A chore is asked for by a [`Reminder`], which only ever brings it forward, and says itself when it has more to do.
+//! It may run on several threads, and once more after it has been dropped by its owner. Nothing here knows what the
+//! chores are.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;

@@ -15,7 +15,6 @@ fuzz_target!(|input: &[u8]| {
 
 fn check_manifest(bytes: &[u8]) {
     if let Ok(text) = internals::decode_manifest(bytes) {
-        assert_eq!(text.as_bytes(), bytes, "there is one way to write a manifest");
         assert_eq!(internals::decode_manifest(text.as_bytes()).expect("it was decoded before"), text);
     }
 }

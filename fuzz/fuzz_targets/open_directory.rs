@@ -13,7 +13,7 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use ottla::internals::{EntryKind, MemoryVfs, OpenMode, Vfs, open_on};
 use ottla::{
-    Broker, ErrorKind, ManualClock, Offset, OwnedHeader, OwnedRecord, Partition, PartitionId, Record,
+    Broker, BrokerOptions, ErrorKind, ManualClock, Offset, OwnedHeader, OwnedRecord, Partition, PartitionId, Record,
     RecordMetadata, Start, Timestamp, TopicConfig,
 };
 
@@ -36,6 +36,11 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
+/// Nothing happens but what the input asks for.
+fn options() -> BrokerOptions {
+    Broker::options().background(false).reserve_bytes(0)
+}
+
 /// What a record holds, apart from its place.
 type Content = (Option<Timestamp>, Option<Box<[u8]>>, Option<Box<[u8]>>, Vec<OwnedHeader>);
 
@@ -53,7 +58,7 @@ impl Directory {
     fn write() -> Self {
         let vfs = MemoryVfs::new();
         let clock = ManualClock::at(1_700_000_000_000);
-        let options = Broker::options().batch_size(300).clock(clock.clock());
+        let options = options().batch_size(300).clock(clock.clock());
         let broker = open_on(options, Arc::new(vfs.clone()), Path::new(ROOT)).expect("an empty directory");
         // Small enough for several segments, and for index entries in each.
         let config = TopicConfig::new().partitions(2).segment_bytes(1024).index_interval_bytes(100);
@@ -89,7 +94,7 @@ impl Directory {
         let mut directory =
             Self { directories: Vec::new(), files: Vec::new(), sent: Arc::new(sent), forged: false };
         directory.take(&vfs, Path::new(ROOT));
-        directory.files.sort();
+        directory.sort();
         directory
     }
 
@@ -138,9 +143,16 @@ impl Directory {
             let (_, bytes) = self.files.remove(number);
             self.files.retain(|(path, _)| *path != new);
             self.files.push((new, bytes));
-            // Files keep their numbers only in this order.
-            self.files.sort();
+            self.sort();
         }
+    }
+
+    /// Files keep their numbers only in one order; Kafka's checkpoints, which nobody believes, come last.
+    fn sort(&mut self) {
+        self.files.sort_by_cached_key(|(path, _)| {
+            let root = path.parent() == Some(Path::new(ROOT));
+            (root && path.to_string_lossy().ends_with("-checkpoint"), path.clone())
+        });
     }
 
     fn file_system(&self) -> MemoryVfs {
@@ -156,7 +168,7 @@ impl Directory {
     }
 
     fn check(&self, memory_maps: bool, from: Offset) {
-        let options = Broker::options().memory_maps(memory_maps);
+        let options = options().memory_maps(memory_maps);
         let Ok(broker) = open_on(options, Arc::new(self.file_system()), Path::new(ROOT)) else { return };
         for topic in broker.topics().expect("the broker is open") {
             for partition in topic.partitions() {

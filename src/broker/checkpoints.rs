@@ -23,6 +23,7 @@ use crate::error::{IoContext, Result};
 use crate::file_name::{HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS};
 use crate::model::{MAX_OFFSET, Offset, TopicName};
 use crate::partition_log::{PartitionLog, Reach};
+use crate::sync::Mutex;
 use crate::vfs::{Vfs, read_file, replace_file};
 
 /// More is no checkpoint: a partition takes some 30 bytes.
@@ -31,13 +32,37 @@ const MAX_LEN: u64 = 256 * 1024 * 1024;
 /// Writes the checkpoints of a directory.
 #[derive(Debug)]
 pub struct Checkpoints {
-    pub vfs: Arc<dyn Vfs>,
-    pub root: Arc<Path>,
-    pub topics: Arc<Topics>,
+    vfs: Arc<dyn Vfs>,
+    root: Arc<Path>,
+    topics: Arc<Topics>,
+    /// False from the moment at which the broker closes, whose last checkpoints are its own. Held while they are written.
+    is_open: Mutex<bool>,
+}
+
+impl Checkpoints {
+    pub fn new(vfs: Arc<dyn Vfs>, root: Arc<Path>, topics: Arc<Topics>) -> Self {
+        Self { vfs, root, topics, is_open: Mutex::new(true) }
+    }
+
+    /// Writes them for the last time.
+    pub fn close(&self, logs: &[Arc<PartitionLog>]) -> Result<()> {
+        let mut is_open = self.is_open.lock();
+        *is_open = false;
+        write(self.vfs.as_ref(), &self.root, logs)
+    }
+
+    /// Writes no more of them.
+    pub fn end(&self) {
+        *self.is_open.lock() = false;
+    }
 }
 
 impl Chore for Checkpoints {
     fn run(&self, _now: Duration) -> Option<Duration> {
+        let is_open = self.is_open.lock();
+        if !*is_open {
+            return None;
+        }
         let logs: Vec<_> = self.topics.read().values().flat_map(|topic| topic.logs.clone()).collect();
         // Nobody but Kafka misses them, and the next ones come with the next records.
         _ = write(self.vfs.as_ref(), &self.root, &logs);
@@ -46,7 +71,7 @@ impl Chore for Checkpoints {
 }
 
 /// Writes the checkpoints of these partitions. A damaged one is left out: Kafka then looks at all of it.
-pub fn write(vfs: &dyn Vfs, root: &Path, logs: &[Arc<PartitionLog>]) -> Result<()> {
+fn write(vfs: &dyn Vfs, root: &Path, logs: &[Arc<PartitionLog>]) -> Result<()> {
     let sound = || logs.iter().filter(|log| log.damage().is_none());
     let ends = |reach: Reach| sound().map(|log| line(log, log.end(reach))).collect();
     let store = |name: &str, lines: Vec<String>| {

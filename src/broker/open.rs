@@ -102,8 +102,7 @@ impl Opening {
     fn new(vfs: Arc<dyn Vfs>, root: &Path, options: BrokerOptions) -> Self {
         let (topics, root) = (Arc::new(Topics::default()), Arc::<Path>::from(root));
         let agenda = Agenda::new(options.clock.clone());
-        let checkpoints =
-            Checkpoints { vfs: Arc::clone(&vfs), root: Arc::clone(&root), topics: Arc::clone(&topics) };
+        let checkpoints = Checkpoints::new(Arc::clone(&vfs), Arc::clone(&root), Arc::clone(&topics));
         let checkpoints = Arc::new(checkpoints);
         let chore: Weak<Checkpoints> = Arc::downgrade(&checkpoints);
         let reminder = Arc::new(agenda.add(chore));
@@ -194,7 +193,7 @@ impl Opening {
             admin: Mutex::new(Admin { manifest, failed: None, lock: Some(lock), background }),
             is_open: AtomicBool::new(true),
             topics,
-            _checkpoints: checkpoints,
+            checkpoints,
             report,
             env,
         };

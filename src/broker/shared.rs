@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::checkpoints::{self, Checkpoints};
+use super::checkpoints::Checkpoints;
 use super::environment::Environment;
 use super::manifest::Manifest;
 use super::marker;
@@ -33,8 +33,7 @@ pub struct Shared {
     /// False from the moment at which closing begins.
     pub(super) is_open: AtomicBool,
     pub(super) topics: Arc<Topics>,
-    /// The agenda knows them as long as they are here.
-    pub(super) _checkpoints: Arc<Checkpoints>,
+    pub(super) checkpoints: Arc<Checkpoints>,
     pub(super) report: RecoveryReport,
 }
 
@@ -92,6 +91,7 @@ impl Shared {
             Err(error) if error.kind() != ErrorKind::NotWritten => Err(error.clone()),
             _ => self.close_directory(&logs),
         };
+        self.checkpoints.end();
         let outcome = in_order.and(outcome);
         admin.failed = outcome.clone().err();
         admin.lock = None;
@@ -101,7 +101,7 @@ impl Shared {
     fn close_directory(&self, logs: &[Arc<PartitionLog>]) -> Result<()> {
         let (vfs, root) = (self.env.vfs.as_ref(), &*self.env.root);
         self.ends.sync()?;
-        with_reserve(vfs, root, || checkpoints::write(vfs, root, logs))?;
+        with_reserve(vfs, root, || self.checkpoints.close(logs))?;
         if logs.iter().any(|log| log.damage().is_some()) {
             // What could be closed is; the marker would vouch for all.
             return Ok(());
@@ -115,6 +115,7 @@ impl Shared {
         for topic in self.topics.read().values() {
             topic.logs.iter().for_each(|log| log.abandon());
         }
+        self.checkpoints.end();
         _ = end_background(&mut self.admin.lock());
     }
 

@@ -377,11 +377,12 @@ pub fn cut_back(context: &LogContext, cut: &Cut, preserved: Option<PathBuf>) -> 
     }
     if !cut.later.is_empty() {
         context.dir.vfs().sync_dir(&context.root).doing("sync", &context.root)?;
-        context.dir.vfs().sync_dir(context.dir.path()).doing("sync", context.dir.path())?;
     }
     for base in &cut.unproven {
         rebuild_indexes(context, *base)?;
     }
+    // The name of a segment that a killed process has left may not be on the disk, and is about to be proven.
+    context.dir.vfs().sync_dir(context.dir.path()).doing("sync", context.dir.path())?;
     Ok(outcome)
 }
 

@@ -298,6 +298,22 @@ fn check(vfs: &MemoryVfs, told: &Told, end: End, what: &str) {
 fn check_power_cut_after_recovery(vfs: &MemoryVfs, told: &Told, seed: u64, what: &str) -> usize {
     let broker = open(vfs).unwrap_or_else(|error| panic!("{what}: {error}"));
     let mut shown = BTreeMap::new();
+    // At once, and then after an append, with which a new leader epoch begins.
+    for image in vfs.images(CrashProfile::Strict, 1, seed) {
+        let again =
+            open(&image.vfs).unwrap_or_else(|error| panic!("{what}, recovered, then the power: {error}"));
+        for topic in broker.topics().unwrap() {
+            let values =
+                |broker: &Broker| values(&broker.topic(topic.name()).unwrap().partition(0).unwrap()).unwrap();
+            assert_eq!(
+                values(&again),
+                values(&broker),
+                "{what}, recovered, then the power: {}",
+                topic.name()
+            );
+        }
+        std::mem::forget(again);
+    }
     for name in told.topics.keys() {
         let Ok(topic) = broker.topic(name) else { continue };
         let mut found = values(&topic.partition(0).unwrap()).unwrap();
