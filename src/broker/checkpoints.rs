@@ -20,11 +20,11 @@ use super::topic_logs::Topics;
 use crate::agenda::Chore;
 use crate::checkpoint;
 use crate::error::{IoContext, Result};
-use crate::file_name::{HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS};
+use crate::file_name::{HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS, temporary};
 use crate::model::{MAX_OFFSET, Offset, TopicName};
 use crate::partition_log::{PartitionLog, Reach};
 use crate::sync::Mutex;
-use crate::vfs::{Vfs, read_file, replace_file};
+use crate::vfs::{Vfs, read_file, stage_file};
 
 /// More is no checkpoint: a partition takes some 30 bytes.
 const MAX_LEN: u64 = 256 * 1024 * 1024;
@@ -72,16 +72,23 @@ impl Chore for Checkpoints {
 
 /// Writes the checkpoints of these partitions. A damaged one is left out: Kafka then looks at all of it.
 fn write(vfs: &dyn Vfs, root: &Path, logs: &[Arc<PartitionLog>]) -> Result<()> {
-    let sound = || logs.iter().filter(|log| log.damage().is_none());
-    let ends = |reach: Reach| sound().map(|log| line(log, log.end(reach))).collect();
-    let store = |name: &str, lines: Vec<String>| {
+    let logs: Vec<_> = logs.iter().filter(|log| log.damage().is_none()).collect();
+    let lines = |end: fn(&PartitionLog) -> Offset| logs.iter().map(|log| line(log, end(log))).collect();
+    let starts = logs.iter().filter(|log| log.log_start_offset() > log.first_segment());
+    let texts: [(&str, Vec<String>); 3] = [
+        (RECOVERY_POINTS, lines(|log| log.end(Reach::Durable))),
+        (HIGH_WATERMARKS, lines(PartitionLog::high_watermark)),
+        (LOG_STARTS, starts.map(|log| line(log, log.log_start_offset())).collect()),
+    ];
+    for (name, lines) in &texts {
         let text = checkpoint::encode(lines.iter());
-        replace_file(vfs, root, name, text.as_bytes()).doing("write", &root.join(name))
-    };
-    store(RECOVERY_POINTS, ends(Reach::Durable))?;
-    store(HIGH_WATERMARKS, sound().map(|log| line(log, log.high_watermark())).collect())?;
-    let moved = sound().filter(|log| log.log_start_offset() > log.first_segment());
-    store(LOG_STARTS, moved.map(|log| line(log, log.log_start_offset())).collect())
+        stage_file(vfs, root, name, text.as_bytes()).doing("write", &root.join(name))?;
+    }
+    // One sync of the directory is enough for all.
+    for (name, _) in &texts {
+        vfs.rename(&root.join(temporary(name)), &root.join(name)).doing("replace", &root.join(name))?;
+    }
+    vfs.sync_dir(root).doing("sync", root)
 }
 
 fn line(log: &PartitionLog, offset: Offset) -> String {
