@@ -38,6 +38,24 @@
 //! | read several partitions, and wait for more | [`Consumer`] |
 //! | test a service without a disk, or move its time | `Broker::in_memory`, `ManualClock` (feature `test-util`) |
 //!
+//! # Files
+//!
+//! What cannot be made again is an error when it cannot be read, and nothing is changed then; the rest is made again.
+//!
+//! | File | Holds | Damaged or missing |
+//! |---|---|---|
+//! | `topic-0/*.log` | the records | an error below what is proven to be durable; above it cut, and kept in `ottla.quarantine.*` |
+//! | `topic-0/leader-epoch-checkpoint`, `partition.metadata` | leader epochs, the topic id | an error |
+//! | `ottla.manifest` | topics and their configurations | an error |
+//! | `ottla.ends` | what of each partition is proven to be durable | an error once both slots of a partition are bad |
+//! | `topic-0/*.index`, `*.timeindex` | where in a log to begin looking | made again |
+//! | `.kafka_cleanshutdown` | that the last stop was an orderly one | everything is looked at |
+//! | `*-offset-checkpoint` | what Kafka wants to know | written anew, with a [note](RecoveryReport::notes) |
+//! | `ottla.reserve` | space for the day when the disk is full | set aside again |
+//! | `.lock` | who has the directory open | made again |
+//!
+//! An error that concerns partitions alone can be [confined to them](BrokerOptions::isolate_damage).
+//!
 //! # What it does not do yet
 //!
 //! Retention, compaction, compressed batches, consumer groups, transactions and an async interface are not there. It runs
