@@ -181,7 +181,7 @@ fn keep(agenda: &Agenda) {
             return;
         }
         let next = agenda.run_due().unwrap_or(Duration::MAX);
-        agenda.clock.wait(&agenda.changed, seen, next);
+        agenda.clock.wait_in_background(&agenda.changed, seen, next);
     }
 }
 

@@ -52,12 +52,22 @@ impl Clock {
 
     /// Waits until the signal has left generation `seen` or monotonic time has reached `deadline`.
     pub(crate) fn wait(&self, signal: &Arc<Signal>, seen: u64, deadline: Duration) {
+        self.wait_as(signal, seen, deadline, true);
+    }
+
+    /// The same for a thread of the library's own, which no test waits for.
+    pub(crate) fn wait_in_background(&self, signal: &Arc<Signal>, seen: u64, deadline: Duration) {
+        self.wait_as(signal, seen, deadline, false);
+    }
+
+    #[cfg_attr(not(feature = "test-util"), expect(unused_variables, reason = "only a test counts waiters"))]
+    fn wait_as(&self, signal: &Arc<Signal>, seen: u64, deadline: Duration, is_callers: bool) {
         match &self.0 {
             // A deadline beyond what an instant can hold is no deadline.
             Source::System { origin } => signal.wait(seen, origin.checked_add(deadline)),
             #[cfg(feature = "test-util")]
             Source::Manual(manual) => {
-                if manual.enlist(signal, deadline) {
+                if manual.enlist(signal, deadline, is_callers) {
                     signal.wait(seen, None);
                 }
             }
@@ -108,20 +118,29 @@ struct Manual {
 struct ManualState {
     wall: Timestamp,
     monotonic: Duration,
-    waiting: Vec<Weak<Signal>>,
+    waiting: Vec<Waiting>,
+}
+
+/// Somebody who is woken when time moves.
+#[cfg(feature = "test-util")]
+#[derive(Debug)]
+struct Waiting {
+    signal: Weak<Signal>,
+    /// Whether a caller of the library waits, rather than a thread of its own.
+    is_callers: bool,
 }
 
 #[cfg(feature = "test-util")]
 impl Manual {
     /// Has `advance` raise the signal; false if the deadline is already reached.
-    fn enlist(&self, signal: &Arc<Signal>, deadline: Duration) -> bool {
+    fn enlist(&self, signal: &Arc<Signal>, deadline: Duration, is_callers: bool) -> bool {
         let mut state = self.state.lock();
         if state.monotonic >= deadline {
             return false;
         }
-        state.waiting.retain(|waiting| waiting.strong_count() > 0);
-        if !state.waiting.iter().any(|waiting| std::ptr::eq(waiting.as_ptr(), Arc::as_ptr(signal))) {
-            state.waiting.push(Arc::downgrade(signal));
+        state.waiting.retain(|waiting| waiting.signal.strong_count() > 0);
+        if !state.waiting.iter().any(|waiting| std::ptr::eq(waiting.signal.as_ptr(), Arc::as_ptr(signal))) {
+            state.waiting.push(Waiting { signal: Arc::downgrade(signal), is_callers });
         }
         true
     }
@@ -150,7 +169,7 @@ impl ManualClock {
             state.monotonic = state.monotonic.saturating_add(by);
             std::mem::take(&mut state.waiting)
         };
-        for signal in waiting.iter().filter_map(Weak::upgrade) {
+        for signal in waiting.iter().filter_map(|waiting| waiting.signal.upgrade()) {
             signal.raise();
         }
     }
@@ -160,9 +179,10 @@ impl ManualClock {
         self.0.state.lock().wall = wall;
     }
 
-    /// How many distinct waits the next [`advance`](Self::advance) will wake.
+    /// How many distinct waits of callers the next [`advance`](Self::advance) will wake.
     #[must_use]
     pub fn waiters(&self) -> usize {
-        self.0.state.lock().waiting.iter().filter(|waiting| waiting.strong_count() > 0).count()
+        let state = self.0.state.lock();
+        state.waiting.iter().filter(|waiting| waiting.is_callers && waiting.signal.strong_count() > 0).count()
     }
 }

@@ -128,6 +128,10 @@ fn the_brokers_thread_does_what_tick_would() {
     send_all(&place.topic, ["b"]).unwrap();
     assert_eq!(place.found(), [b"a", b"b"]);
     place.vfs.resume();
+    while place.slot().0 == 0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(place.slot(), (1, 2), "the second came when the sync had begun");
     place.topic.producer().synced().flush().unwrap();
     assert_eq!(place.slot(), (2, 2));
     place.broker.close(TIMEOUT).unwrap();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla::internals::{MemoryVfs, OpenMode, Vfs, open_on};
-use ottla::{Broker, ErrorKind, Record, Start, TopicConfig};
+use ottla::{Broker, Durability, ErrorKind, Record, Start, TopicConfig};
 
 use crate::support::{ROOT, TempDir, encode_batch, options, send_all, values};
 
@@ -240,6 +240,36 @@ fn the_slots_in_every_state() {
             assert!(error.is_corruption() && error.to_string().contains("slots"), "{error}");
             assert_eq!(killed.read("ottla.ends"), ends);
         }
+    }
+}
+
+/// Segments of an os topic are rolled without a sync: after a crash their indexes may hold anything, and Kafka
+/// believes them.
+#[test]
+fn indexes_above_the_proven_end_are_made_again() {
+    let vfs = MemoryVfs::new();
+    let broker = open_on(options(), Arc::new(vfs.clone()), Path::new(ROOT)).unwrap();
+    let config = TopicConfig::new().segment_bytes(1024).index_interval_bytes(0).durability(Durability::Os);
+    let topic = broker.create_topic("t", config).unwrap();
+    for number in 0..15 {
+        send_all(&topic, [[number; 200]]).unwrap();
+    }
+    std::mem::forget((broker, topic));
+    let killed = Killed { vfs: vfs.restart() };
+    let mut names = killed.names("t-0");
+    names.retain(|name| name.contains("index"));
+    // The last segment was never ended, so that its indexes are not written yet.
+    let sealed: Vec<_> = names[..names.len() - 2].iter().map(|name| format!("t-0/{name}")).collect();
+    let sound: Vec<_> = sealed.iter().map(|name| killed.read(name)).collect();
+    assert!(sound.len() >= 4 && sound.iter().all(|bytes| !bytes.is_empty()));
+    for garbage in [vec![], vec![0; 24], vec![0xff; 7]] {
+        let killed = Killed { vfs: killed.vfs.restart() };
+        sealed.iter().for_each(|name| killed.write(name, &garbage));
+        let broker = killed.open().unwrap();
+        assert_eq!(values(&broker.topic("t").unwrap().partition(0).unwrap()).unwrap().len(), 15);
+        let found: Vec<_> = sealed.iter().map(|name| killed.read(name)).collect();
+        assert_eq!(found, sound);
+        std::mem::forget(broker);
     }
 }
 
