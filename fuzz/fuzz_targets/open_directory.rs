@@ -13,8 +13,8 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use ottla::internals::{EntryKind, MemoryVfs, OpenMode, Vfs, open_on};
 use ottla::{
-    Broker, BrokerOptions, ErrorKind, ManualClock, Offset, OwnedHeader, OwnedRecord, Partition, PartitionId, Record,
-    RecordMetadata, Start, Timestamp, TopicConfig,
+    Broker, BrokerOptions, ErrorKind, ManualClock, Offset, OwnedHeader, OwnedRecord, Partition, PartitionId,
+    Record, RecordMetadata, Start, Timestamp, TopicConfig,
 };
 
 const ROOT: &str = "/data";
