@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 
-use crate::config::TopicConfig;
+use crate::config::{Durability, TopicConfig};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::file_name::MANIFEST;
 use crate::model::{DirectoryId, TopicId, TopicName};
@@ -185,7 +185,8 @@ fn decode_topic(text: &str) -> Result<(TopicName, TopicEntry)> {
     if words.next().is_some() {
         return Err(malformed());
     }
-    let config = TopicConfig::new().partitions(partitions);
+    // A topic that exists leaves nothing to the broker.
+    let config = TopicConfig::new().partitions(partitions).or_durability(Durability::Synced);
     config.validate().map_err(|_| malformed())?;
     Ok((name, TopicEntry { id, state, config }))
 }
