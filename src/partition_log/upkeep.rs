@@ -67,6 +67,8 @@ impl PartitionLog {
     /// Syncs what is written, while others may write more, and publishes how far that was.
     pub(super) fn sync_written(&self, state: &mut MutexGuard<'_, State>) {
         state.syncing = true;
+        // Segments that are rolled from now on wait for the next sync.
+        state.upkeep.rolled = 0;
         let began = self.context.clock.monotonic();
         let outcome = MutexGuard::unlocked(state, || {
             let unwinding = StopOnUnwind { log: self, working: |state| &mut state.syncing };
@@ -83,7 +85,6 @@ impl PartitionLog {
                 // What was written meanwhile was written after the sync began.
                 let is_behind = state.written.offset > end.offset;
                 state.upkeep.unsynced_since = is_behind.then_some(began);
-                state.upkeep.rolled = 0;
                 self.publish_ends(state);
                 self.remind_of_sync(state);
             }

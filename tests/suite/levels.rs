@@ -156,6 +156,24 @@ fn a_roll_of_an_os_topic_waits_for_no_sync_and_one_follows() {
     assert_eq!(place.slot(), (2, 2));
 }
 
+/// The sync at work has taken what it syncs before the roll: another one follows.
+#[test]
+fn a_roll_while_a_sync_runs_is_followed_by_a_sync() {
+    let place = Place::new(Durability::Os, false);
+    send_all(&place.topic, ["a"]).unwrap();
+    place.vfs.pause(SYNC);
+    std::thread::scope(|scope| {
+        let flush = scope.spawn(|| place.topic.producer().synced().flush());
+        place.vfs.wait_until_paused();
+        send_all(&place.topic, [vec![1; 700], vec![2; 700]]).unwrap();
+        place.vfs.resume();
+        flush.join().unwrap().unwrap();
+    });
+    assert_eq!(place.slot().0, 1);
+    place.broker.tick().unwrap();
+    assert_eq!(place.slot(), (3, 3));
+}
+
 #[test]
 fn segments_that_wait_for_their_sync_are_few() {
     let place = Place::new(Durability::Os, false);
