@@ -102,6 +102,25 @@ fn an_interval_topic_syncs_once_its_interval_has_passed_and_not_before() {
     assert_eq!(place.broker.tick().unwrap(), None, "an idle broker has nothing to do");
 }
 
+/// The evidence itself is synced a second after it was written, and not on an append's time.
+#[test]
+fn the_ends_file_is_synced_within_a_second() {
+    let place = Place::new(Durability::Synced, false);
+    let syncs = || place.vfs.take_calls().iter().filter(|call| *call == "sync ottla.ends").count();
+    for _ in 0..3 {
+        send_all(&place.topic, ["a"]).unwrap();
+        place.clock.advance(Duration::from_millis(999));
+        place.broker.tick().unwrap();
+        assert_eq!(syncs(), 0);
+        place.clock.advance(Duration::from_millis(1));
+        place.broker.tick().unwrap();
+        assert_eq!(syncs(), 1);
+        place.clock.advance(Duration::from_secs(10));
+        place.broker.tick().unwrap();
+        assert_eq!(syncs(), 0, "nothing was written since");
+    }
+}
+
 /// Nobody ticks: then whoever appends pays for the sync that is overdue.
 #[test]
 fn an_append_waits_for_the_disk_once_the_oldest_record_is_older_than_two_intervals() {
