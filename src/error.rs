@@ -70,6 +70,9 @@ pub enum ErrorKind {
     UnsupportedForMessageFormat,
     /// A file of a newer version of this crate (`UNSUPPORTED_VERSION`).
     UnsupportedVersion,
+    /// The buffer memory is full of records that the disk has not taken yet; this one was not taken, and can be sent
+    /// again (`BufferExhaustedException` of Kafka's producer).
+    BufferExhausted,
     /// The record was not written, and the log is as it was: the disk is full, say. It can be sent again.
     NotWritten,
     /// The file system failed (`KAFKA_STORAGE_ERROR`).
@@ -113,7 +116,7 @@ impl Error {
     /// True if nothing was written, and the same call can succeed later.
     #[must_use]
     pub fn is_retriable(&self) -> bool {
-        matches!(self.kind(), ErrorKind::DirectoryInUse | ErrorKind::NotWritten)
+        matches!(self.kind(), ErrorKind::DirectoryInUse | ErrorKind::NotWritten | ErrorKind::BufferExhausted)
     }
 
     /// True if the record may or may not be in the log: reopen, and look before writing it again.

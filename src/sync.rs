@@ -5,6 +5,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::task::Wake;
 use std::thread;
 use std::time::Instant;
 
@@ -16,6 +17,11 @@ pub type JoinHandle = thread::JoinHandle<()>;
 /// Starts a thread that somebody joins.
 pub fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle> {
     thread::Builder::new().name(name.to_owned()).spawn(run)
+}
+
+/// The thread that asks.
+pub fn current_thread() -> thread::ThreadId {
+    thread::current().id()
 }
 
 /// A condition variable without a deadline, for waits that a leader is bound to end.
@@ -75,5 +81,15 @@ impl Signal {
                 }
             }
         }
+    }
+}
+
+impl Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        self.raise();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.raise();
     }
 }

@@ -9,7 +9,7 @@ use crate::agenda::{Agenda, Reminder};
 use crate::ends_file::EndsSlot;
 use crate::file_name::partition_dir;
 use crate::model::TopicName;
-use crate::partition_log::LogContext;
+use crate::partition_log::{BufferMemory, LogContext};
 use crate::segment::SegmentDir;
 use crate::vfs::{ProcessMark, Vfs};
 
@@ -24,6 +24,8 @@ pub struct Environment {
     pub checkpoints: Arc<Reminder>,
     /// Of the process that opened the directory.
     pub mark: Arc<ProcessMark>,
+    /// What records take that are on their way to the files.
+    pub buffer: Arc<BufferMemory>,
 }
 
 impl Environment {
@@ -43,6 +45,9 @@ impl Environment {
             agenda: Arc::clone(&self.agenda),
             checkpoints: Arc::clone(&self.checkpoints),
             mark: Arc::clone(&self.mark),
+            buffer: Arc::clone(&self.buffer),
+            max_block: self.options.max_block,
+            has_crew: self.options.background,
         }
     }
 }

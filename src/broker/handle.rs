@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::closing::Lease;
 use super::options::BrokerOptions;
 use super::recovery_report::RecoveryReport;
-use super::shared::Shared;
 use super::topic::Topic;
 use super::topics;
 use crate::clock::Clock;
@@ -36,11 +36,11 @@ use crate::model::{DirectoryId, TopicName};
 /// ```
 #[derive(Clone)]
 pub struct Broker {
-    shared: Arc<Shared>,
+    shared: Arc<Lease>,
 }
 
 impl Broker {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    pub(super) fn new(shared: Arc<Lease>) -> Self {
         Self { shared }
     }
 
@@ -140,18 +140,19 @@ impl Broker {
     }
 
     /// Writes and syncs what was sent, and closes the directory in order, for this handle and every other one:
-    /// later calls get [`Closed`](ErrorKind::Closed), blocked ones return. Closing again returns the same. A
-    /// consumer that is to see everything reads up to the high watermark first.
+    /// later calls get [`Closed`](ErrorKind::Closed), blocked ones return, the broker's threads end, the lock is free.
+    /// Closing again returns the same. A consumer that is to see everything reads up to the high watermark first.
     ///
-    /// `timeout` bounds what has not begun when it passes: a sync that hangs is waited for, the partitions after
-    /// it are left as after a crash, and whoever waits for a record of theirs gets
-    /// [`Indeterminate`](ErrorKind::Indeterminate).
+    /// It returns at the latest when `timeout` has passed, also if the disk hangs: whoever still waits for a record gets
+    /// [`Indeterminate`](ErrorKind::Indeterminate), and the directory stays locked until nobody writes to it any more.
+    /// Calling again waits for that. Of a broker [without threads](BrokerOptions::background) the caller does the work,
+    /// and `timeout` bounds what has not begun when it passes.
     ///
     /// # Errors
     /// [`NotWritten`](ErrorKind::NotWritten) if the disk did not take records that nobody has waited for; the rest
     /// is closed in order. Else the first failure: of a partition, now or before, or
-    /// [`TimedOut`](ErrorKind::TimedOut). The directory then counts as not closed in order, and is recovered when
-    /// it is opened.
+    /// [`Indeterminate`](ErrorKind::Indeterminate) once the time has passed. The directory then counts as not closed in
+    /// order, and is recovered when it is opened.
     pub fn close(&self, timeout: Duration) -> Result<()> {
         self.shared.close(timeout)
     }
@@ -168,9 +169,10 @@ impl Broker {
         self.shared.directory
     }
 
-    /// Does what is due, for a broker [without a thread](BrokerOptions::background): syncs interval topics and the
-    /// evidence for recovery, writes Kafka's checkpoints. Returns after how long there is more to do, if there is:
-    /// appends may bring that forward. With a thread, there is rarely anything left to do.
+    /// Does what is due, for a broker [without threads](BrokerOptions::background): writes and syncs for whoever awaits
+    /// a delivery, or waits for it with a timeout, and what nobody waits for; syncs interval topics and the evidence for
+    /// recovery, writes Kafka's checkpoints. Returns after how long there is more to do, if there is: appends and waits
+    /// may bring that forward. With threads, there is rarely anything left to do.
     ///
     /// ```
     /// # let dir = std::env::temp_dir().join(format!("ottla-doc-tick-{}", std::process::id()));
@@ -179,7 +181,7 @@ impl Broker {
     /// let topic = broker.ensure_topic("orders", TopicConfig::new())?;
     /// topic.producer().send(Record::new("paid"))?.wait()?;
     /// let next = broker.tick()?.expect("the evidence is synced within a second");
-    /// assert!(next.as_secs() < 1);
+    /// assert!(next.as_millis() < 1000);
     /// # drop((topic, broker)); std::fs::remove_dir_all(&dir).ok();
     /// # Ok::<(), ottla::Error>(())
     /// ```

@@ -4,6 +4,7 @@
 
 mod candidate;
 mod checkpoints;
+mod closing;
 mod directory;
 mod environment;
 mod handle;

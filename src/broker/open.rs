@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 use super::Broker;
 use super::candidate::{Candidate, OpenLog};
 use super::checkpoints::{self, Checkpoints};
+use super::closing::{Closing, Lease};
 use super::directory::{Verdict, judge, not_ours};
 use super::environment::Environment;
 use super::manifest::{Manifest, TopicEntry, TopicState};
@@ -18,12 +19,12 @@ use super::reserve::{self, with_reserve};
 use super::shared::{Admin, Shared};
 use super::topic_logs::{TopicLogs, Topics};
 use super::topics;
-use crate::agenda::{Agenda, Background};
+use crate::agenda::{Agenda, Crew};
 use crate::ends_file::{EndsFile, Owner};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::file_name::LOCK;
 use crate::model::TopicName;
-use crate::partition_log::{LastStop, PartitionLog, preserve};
+use crate::partition_log::{BufferMemory, LastStop, PartitionLog, preserve};
 use crate::sync::{AtomicBool, Mutex};
 use crate::vfs::{OsVfs, ProcessMark, Vfs, VfsLock, read_file};
 
@@ -44,11 +45,8 @@ impl BrokerOptions {
 
     /// Opens the data directory of a given file system.
     pub(crate) fn open_on(self, vfs: Arc<dyn Vfs>, path: &Path) -> Result<Broker> {
-        if i32::try_from(self.batch_size).is_err() {
-            let what = format!("a batch size of {} bytes is not possible", self.batch_size);
-            return Err(Error::new(ErrorKind::InvalidConfig, what).advise("it takes 0 to 2147483647 bytes"));
-        }
-        open(vfs, path, self).map(Broker::new)
+        self.validate()?;
+        open(vfs, path, self).map(Lease::new).map(Broker::new)
     }
 }
 
@@ -107,7 +105,8 @@ impl Opening {
         let chore: Weak<Checkpoints> = Arc::downgrade(&checkpoints);
         let reminder = Arc::new(agenda.add(chore));
         let mark = Arc::new(ProcessMark::new());
-        let env = Environment { vfs, root, options, agenda, checkpoints: reminder, mark };
+        let buffer = BufferMemory::new(options.buffer_memory);
+        let env = Environment { vfs, root, options, agenda, checkpoints: reminder, mark, buffer };
         Self { env, topics, checkpoints }
     }
 
@@ -183,14 +182,18 @@ impl Opening {
         let Self { env, topics, checkpoints } = self;
         *topics.write() = group(&manifest, logs);
         ends.keep(&env.agenda);
-        let background = match env.options.background {
-            true => Some(Background::start(&env.agenda).doing("start a thread for", &env.root)?),
+        let threads = env.options.sync_threads;
+        let crew = match env.options.background {
+            true => Some(Crew::start(&env.agenda, threads).doing("start a thread for", &env.root)?),
             false => None,
         };
         let shared = Shared {
             directory: manifest.directory,
             ends,
-            admin: Mutex::new(Admin { manifest, failed: None, lock: Some(lock), background }),
+            admin: Mutex::new(Admin { manifest, failed: None, lock: Some(lock) }),
+            crew,
+            closing: Closing::default(),
+            logs: Mutex::default(),
             is_open: AtomicBool::new(true),
             topics,
             checkpoints,

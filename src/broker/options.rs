@@ -1,7 +1,10 @@
 //! How a broker is opened.
 
+use std::time::Duration;
+
 use crate::clock::Clock;
 use crate::config::Durability;
+use crate::error::{Error, ErrorKind, Result};
 
 /// The settings of a [`Broker`](crate::Broker); nothing of them is stored.
 ///
@@ -18,6 +21,10 @@ pub struct BrokerOptions {
     pub(super) isolate_damage: bool,
     pub(super) reserve: u64,
     pub(super) background: bool,
+    pub(super) sync_threads: usize,
+    pub(super) buffer_memory: usize,
+    pub(super) max_block: Duration,
+    pub(super) close_timeout: Duration,
     pub(super) clock: Clock,
 }
 
@@ -30,6 +37,10 @@ impl Default for BrokerOptions {
             isolate_damage: false,
             reserve: 1024 * 1024,
             background: true,
+            sync_threads: 4,
+            buffer_memory: 32 * 1024 * 1024,
+            max_block: Duration::from_secs(60),
+            close_timeout: Duration::from_secs(30),
             clock: Clock::system(),
         }
     }
@@ -84,13 +95,66 @@ impl BrokerOptions {
         self
     }
 
-    /// Whether the broker has a thread of its own, for what comes with time: the syncs of interval topics, the evidence
-    /// for recovery, Kafka's checkpoints. Default: `true`; without, whoever owns the broker calls
-    /// [`tick`](crate::Broker::tick).
+    /// Whether the broker has threads of its own: they write and sync for whoever awaits a
+    /// [`Delivery`](crate::Delivery), or waits for it with a timeout, and what nobody waits for; and they do what comes
+    /// with time: the syncs of interval topics, the evidence for recovery, Kafka's checkpoints. Default: `true`; without
+    /// them, whoever owns the broker calls [`tick`](crate::Broker::tick).
     #[must_use]
     pub fn background(mut self, on: bool) -> Self {
         self.background = on;
         self
+    }
+
+    /// How many threads the broker may have, 1 to 64: as many partitions are synced at once, and as many disks or files
+    /// can hang without holding up the rest. They are started as there is work for them, one when the broker is opened.
+    /// Default: 4.
+    #[must_use]
+    pub fn sync_threads(mut self, most: usize) -> Self {
+        self.sync_threads = most;
+        self
+    }
+
+    /// How many bytes of records may be on their way to the files, of all partitions together, at least 1. Above that
+    /// [`send`](crate::Producer::send) waits for room, and [`try_send`](crate::Producer::try_send) fails. The record that
+    /// reaches the bound is still taken, whatever its size. Default: 32 MiB (Kafka's `buffer.memory`).
+    #[must_use]
+    pub fn buffer_memory(mut self, bytes: usize) -> Self {
+        self.buffer_memory = bytes;
+        self
+    }
+
+    /// How long a send waits for room in the buffer memory before it fails with
+    /// [`BufferExhausted`](crate::ErrorKind::BufferExhausted); with zero it fails at once.
+    /// [Without threads](Self::background) it never waits for others: it writes its own partition's records, or fails.
+    /// Default: 60 s (Kafka's `max.block.ms`).
+    #[must_use]
+    pub fn max_block(mut self, most: Duration) -> Self {
+        self.max_block = most;
+        self
+    }
+
+    /// How long dropping the last handle may take, as if it was given to [`close`](crate::Broker::close).
+    /// Default: 30 s.
+    #[must_use]
+    pub fn close_timeout(mut self, most: Duration) -> Self {
+        self.close_timeout = most;
+        self
+    }
+
+    /// Checks every bound.
+    pub(super) fn validate(&self) -> Result<()> {
+        let bounds = [
+            (i32::try_from(self.batch_size).is_ok(), "batch_size", self.batch_size, "0 to 2147483647 bytes"),
+            ((1..=64).contains(&self.sync_threads), "sync_threads", self.sync_threads, "1 to 64 threads"),
+            (self.buffer_memory > 0, "buffer_memory", self.buffer_memory, "at least 1 byte"),
+        ];
+        match bounds.into_iter().find(|(is_valid, ..)| !is_valid) {
+            None => Ok(()),
+            Some((_, name, value, expects)) => {
+                let what = format!("a {name} of {value} is not possible");
+                Err(Error::new(ErrorKind::InvalidConfig, what).advise(format!("it takes {expects}")))
+            }
+        }
     }
 
     /// The clock that gives records their timestamps and ends waits. Default: the system's.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::iter::FusedIterator;
 use std::sync::Arc;
 
-use super::shared::Shared;
+use super::closing::Lease;
 use crate::error::Result;
 use crate::model::{Offset, PartitionId, Position, Start};
 use crate::partition_log::{BatchReader, PartitionLog};
@@ -17,12 +17,12 @@ use crate::record_batch::RecordBatch;
 /// nobody has waited for it yet.
 #[derive(Clone)]
 pub struct Partition {
-    broker: Arc<Shared>,
+    broker: Arc<Lease>,
     log: Arc<PartitionLog>,
 }
 
 impl Partition {
-    pub(super) fn new(broker: Arc<Shared>, log: Arc<PartitionLog>) -> Self {
+    pub(super) fn new(broker: Arc<Lease>, log: Arc<PartitionLog>) -> Self {
         Self { broker, log }
     }
 
@@ -112,7 +112,7 @@ impl fmt::Debug for Partition {
 pub struct Batches {
     reader: BatchReader,
     /// Keeps the broker open.
-    _broker: Arc<Shared>,
+    _broker: Arc<Lease>,
 }
 
 impl Batches {

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::closing::Lease;
 use super::partition::Partition;
-use super::shared::Shared;
 use super::topic_logs::TopicLogs;
 use crate::config::TopicConfig;
 use crate::error::{Error, ErrorKind, Result};
@@ -26,12 +26,12 @@ use crate::partitioner::{StickyPartitioner, partition_for_key};
 /// ```
 #[derive(Clone)]
 pub struct Topic {
-    broker: Arc<Shared>,
+    broker: Arc<Lease>,
     logs: Arc<TopicLogs>,
 }
 
 impl Topic {
-    pub(super) fn new(broker: Arc<Shared>, logs: Arc<TopicLogs>) -> Self {
+    pub(super) fn new(broker: Arc<Lease>, logs: Arc<TopicLogs>) -> Self {
         Self { broker, logs }
     }
 

@@ -167,12 +167,12 @@ impl Consumer {
         Ok(records)
     }
 
-    /// Has records written and synced that were sent and are not visible yet; true if there were any.
+    /// Has records written and synced that were sent and are not visible yet; true if it did so itself, and there
+    /// may be something now.
     fn make_visible(&self) -> bool {
-        let pending = |log: &PartitionLog| log.log_end_offset() > log.high_watermark() && log.takes_records();
-        let behind: Vec<_> = self.assigned.iter().filter(|assigned| pending(&assigned.log)).collect();
-        behind.iter().for_each(|assigned| assigned.log.make_visible());
-        !behind.is_empty()
+        let logs = self.assigned.iter().map(|assigned| &assigned.log);
+        // Of all of them, whatever the first ones say.
+        logs.filter(|log| log.takes_records() && log.make_visible()).count() > 0
     }
 
     fn find(&self, partition: &Partition) -> Option<usize> {

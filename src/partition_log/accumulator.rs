@@ -3,6 +3,9 @@
 //! It lies under the append lock, so it only copies; headers and checksums are made when the batches are taken
 //! out, outside that lock.
 
+use std::sync::Arc;
+
+use super::buffer::{BufferMemory, Held};
 use crate::config::TopicConfig;
 use crate::model::{Offset, Timestamp, TimestampType};
 use crate::record_batch::{Attributes, BatchBuilder, PendingBatch, RecordParts, max_record_size};
@@ -17,6 +20,8 @@ pub struct Accumulator {
     timestamp_type: TimestampType,
     filled: Filled,
     open: Option<Open>,
+    /// What of the broker's buffer memory the records take.
+    held: Held,
 }
 
 #[derive(Debug)]
@@ -30,19 +35,33 @@ struct Open {
 pub struct Filled {
     pub buffer: Vec<u8>,
     pub batches: Vec<PendingBatch>,
+    /// Given back once they are written.
+    pub held: Option<Held>,
 }
 
 impl Accumulator {
     /// `batch_size` is the size up to which records share a batch; a larger record gets one of its own.
-    pub fn new(batch_size: usize, config: &TopicConfig) -> Self {
+    pub fn new(batch_size: usize, config: &TopicConfig, memory: &Arc<BufferMemory>) -> Self {
         let most = config.max_message_bytes.min(config.segment_bytes);
         let batch_limit = batch_size.min(usize::try_from(most).unwrap_or(usize::MAX));
-        Self { batch_limit, timestamp_type: config.timestamp_type, filled: Filled::default(), open: None }
+        let held = Held::new(memory);
+        Self {
+            batch_limit,
+            timestamp_type: config.timestamp_type,
+            filled: Filled::default(),
+            open: None,
+            held,
+        }
     }
 
     /// How many bytes wait to be written.
     pub fn len(&self) -> usize {
         self.filled.buffer.len()
+    }
+
+    /// Whether it holds as much as a batch may.
+    pub fn is_full(&self) -> bool {
+        self.len() >= self.batch_limit
     }
 
     /// Adds a record; `encoded_len` is that of `parts`.
@@ -57,11 +76,13 @@ impl Accumulator {
             self.close();
         }
         let buffer = &mut self.filled.buffer;
+        let before = buffer.len();
         let open = self.open.get_or_insert_with(|| Open {
             builder: BatchBuilder::begin(buffer, offset, timestamp),
             first_timestamp: timestamp,
         });
         open.builder.push(buffer, offset, timestamp, parts);
+        self.held.add(buffer.len().saturating_sub(before));
     }
 
     /// Adds a batch as it is, behind the open one; returns the greatest timestamp of its records.
@@ -72,6 +93,7 @@ impl Accumulator {
         let mut pending = builder.finish(&buffer);
         let start = self.filled.buffer.len();
         self.filled.buffer.extend_from_slice(&buffer);
+        self.held.add(buffer.len());
         pending.bytes = start..self.filled.buffer.len();
         pending.header.base_offset = base_offset;
         pending.header.attributes = Attributes::new(self.timestamp_type);
@@ -85,6 +107,7 @@ impl Accumulator {
         self.open = None;
         self.filled.buffer.clear();
         self.filled.batches.clear();
+        self.held.release();
     }
 
     /// Closes the open batch and gives out all there is, in exchange for an emptied buffer.
@@ -93,6 +116,7 @@ impl Accumulator {
         emptied.buffer.clear();
         emptied.buffer.shrink_to(KEEP_CAPACITY);
         emptied.batches.clear();
+        self.filled.held = Some(self.held.take());
         std::mem::replace(&mut self.filled, emptied)
     }
 

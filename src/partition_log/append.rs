@@ -1,27 +1,41 @@
 //! Taking records: what is checked, and what happens under the append lock.
 
+use std::time::Duration;
+
 use super::accumulator::EncodedBatch;
-use super::log::{Appends, Assigned, PartitionLog};
+use super::log::{Appends, Assigned, LogContext, PartitionLog};
 use super::stop::check_process;
+use super::urgency::Soon;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{MAX_OFFSET, Offset, Record, Timestamp, TimestampType};
 use crate::record_batch::{RecordParts, size_alone};
 
-/// Once this much waits, the sender that brought it there writes it, without syncing.
+/// Once this much waits, and nobody but the senders writes, the one that brought it there does, without syncing.
 const WRITE_BEHIND: usize = 1024 * 1024;
+/// How long records wait for more, where nobody waits for them.
+const LINGER: Duration = Duration::from_millis(1);
+
+/// What an append does while the buffer memory is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfFull {
+    /// It waits for room, as long as the broker's options say.
+    Wait,
+    /// It fails at once.
+    Fail,
+}
 
 impl PartitionLog {
     /// Gives the record its offset. It is durable once [`wait`](Self::wait) says so.
-    pub fn append(&self, record: &Record<'_>) -> Result<Assigned> {
+    pub fn append(&self, record: &Record<'_>, if_full: IfFull) -> Result<Assigned> {
         if record.expected_offset.is_some() {
-            return self.append_batch(std::slice::from_ref(record));
+            return self.append_batch(std::slice::from_ref(record), if_full);
         }
         let parts = parts(record);
         let encoded_len = parts.encoded_len();
         self.check_timestamp(record)?;
         self.check_size(size_alone(encoded_len), 1)?;
         let timestamp = self.timestamp_of(record);
-        self.with_offsets(1, |appends| {
+        self.with_offsets(1, if_full, |appends| {
             let offset = appends.assigned;
             appends.accumulator.push(offset, timestamp, &parts, encoded_len);
             Ok(timestamp)
@@ -30,14 +44,14 @@ impl PartitionLog {
 
     /// Gives the records their offsets, one behind the other, in a record batch of their own: all of them or
     /// none, also after a crash. What is returned is the last of them.
-    pub fn append_batch(&self, records: &[Record<'_>]) -> Result<Assigned> {
+    pub fn append_batch(&self, records: &[Record<'_>], if_full: IfFull) -> Result<Assigned> {
         let mut batch = EncodedBatch::new(self.context.config.timestamp_type);
         for record in records {
             self.check_timestamp(record)?;
             batch.push(self.timestamp_of(record), &parts(record));
         }
         self.check_size(batch.size(), records.len())?;
-        let taken = self.with_offsets(records.len() as u64, |appends| {
+        let taken = self.with_offsets(records.len() as u64, if_full, |appends| {
             check_expected(records, appends.assigned)?;
             Ok(appends.accumulator.push_batch(appends.assigned, batch))
         });
@@ -54,10 +68,12 @@ impl PartitionLog {
     fn with_offsets(
         &self,
         count: u64,
+        if_full: IfFull,
         take: impl FnOnce(&mut Appends) -> Result<Timestamp>,
     ) -> Result<Assigned> {
         check_process(&self.context.mark)?;
-        let (assigned, buffered) = {
+        self.make_room(if_full)?;
+        let (assigned, buffered, asks) = {
             let mut appends = self.appends.lock();
             if let Some(stop) = &appends.stop {
                 return Err(self.place(stop.refusal()));
@@ -69,13 +85,62 @@ impl PartitionLog {
             }
             let timestamp = take(&mut appends)?;
             appends.assigned = end;
-            (Assigned { offset: end - 1, timestamp, round: appends.round }, appends.accumulator.len())
+            let assigned = Assigned { offset: end - 1, timestamp, round: appends.round };
+            (assigned, appends.accumulator.len(), self.asks(&appends))
         };
-        if buffered >= WRITE_BEHIND {
-            self.write_behind();
-        }
-        self.listeners.raise();
+        self.after_append(buffered, if_full, asks);
         Ok(assigned)
+    }
+
+    /// How soon what has gathered is to leave, if nobody has been asked for that yet.
+    fn asks(&self, appends: &Appends) -> Option<Soon> {
+        let is_wanted = self.context.has_crew && self.listeners.has_any();
+        let soon = if is_wanted || appends.accumulator.is_full() { Soon::Now } else { Soon::Lingering };
+        self.urgency.raise(soon).then_some(soon)
+    }
+
+    fn after_append(&self, buffered: usize, if_full: IfFull, asks: Option<Soon>) {
+        if let Some(soon) = asks {
+            let now = self.context.clock.monotonic();
+            self.reminder.set(if soon == Soon::Now { now } else { now.saturating_add(LINGER) });
+        }
+        if !self.context.has_crew {
+            if buffered >= WRITE_BEHIND && if_full == IfFull::Wait {
+                self.write_behind();
+            }
+            // Readers who wait at the end lead.
+            self.listeners.raise();
+        }
+    }
+
+    /// Returns once there is room for another record, or fails.
+    fn make_room(&self, if_full: IfFull) -> Result<()> {
+        let LogContext { buffer, clock, .. } = &self.context;
+        if !buffer.is_full() {
+            return Ok(());
+        }
+        match (if_full, self.context.has_crew) {
+            (IfFull::Fail, _) => self.ask(),
+            (IfFull::Wait, true) => {
+                self.ask();
+                let deadline = clock.monotonic().saturating_add(self.context.max_block);
+                buffer.wait(clock, deadline, || !self.takes_records());
+            }
+            (IfFull::Wait, false) => self.write_behind(),
+        }
+        // Why it takes no records is said where it would take one.
+        if !buffer.is_full() || !self.takes_records() {
+            return Ok(());
+        }
+        let what = format!("the {} bytes of buffer memory are full of records on their way", buffer.limit());
+        let advice = match (if_full, self.context.has_crew) {
+            (IfFull::Wait, true) => {
+                "the disk is behind: send again later, or give the broker more buffer memory"
+            }
+            (_, false) => "they are other partitions': flush, wait for some, or call `tick`, and send again",
+            (IfFull::Fail, _) => "the record was not taken: wait for some of them, and send again",
+        };
+        Err(self.place(Error::new(ErrorKind::BufferExhausted, what)).advise(advice))
     }
 
     fn check_timestamp(&self, record: &Record<'_>) -> Result<()> {

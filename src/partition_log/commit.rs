@@ -1,17 +1,16 @@
-//! How records are written and become durable: whoever waits leads, for all who wait at that moment.
+//! How records are written and become durable: a leader writes and syncs for all whose records have gathered.
 
 use std::time::Duration;
 
 use super::accumulator::Filled;
-use super::log::{Assigned, PartitionLog};
-use super::stop::{Stop, check_process};
+use super::fallbacks::Fallbacks;
+use super::log::PartitionLog;
+use super::stop::Stop;
+use super::waiting::Waiting;
 use super::writer::{LogEnd, WriteError, Writer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Offset;
 use crate::sync::{Condvar, Mutex, MutexGuard};
-
-/// Once this much waits, senders wait until the leader at work has finished.
-const MOST_BUFFERED: usize = 32 * 1024 * 1024;
 
 /// How far the log has come, and who is working at it.
 #[derive(Debug)]
@@ -34,9 +33,14 @@ pub(super) struct State {
     pub leading: bool,
     /// Whether somebody syncs at this moment who does not lead.
     pub syncing: bool,
+    /// Whether the broker's threads were asked to lead, and found somebody at work: they look again when he has finished.
+    pub asked: bool,
     pub upkeep: Upkeep,
     pub stop: Option<Stop>,
-    fallbacks: Fallbacks,
+    pub fallbacks: Fallbacks,
+    /// Whether the end has fallen back since the last announcement.
+    pub fell_back: bool,
+    pub waiting: Waiting,
 }
 
 /// What is still to be done for a topic whose records are acknowledged before they are synced.
@@ -46,8 +50,8 @@ pub(super) struct Upkeep {
     pub unsynced_since: Option<Duration>,
     /// How many segments were rolled and not synced.
     pub rolled: usize,
-    /// Whether the visible end has moved since the slot was written.
-    pub unpublished: bool,
+    /// Since when the visible end has been elsewhere than the slot says.
+    pub unpublished_since: Option<Duration>,
 }
 
 /// How far a record has to come.
@@ -65,30 +69,6 @@ impl State {
             Reach::Written => self.written,
             Reach::Durable => self.durable,
         }
-    }
-}
-
-/// Where the end has fallen back, because a write failed and what it had left was cut.
-#[derive(Debug, Default)]
-struct Fallbacks {
-    /// Of records that were assigned in this round or an earlier one, those from this offset on were not
-    /// written. Both rise: what a later fallback covers of an earlier one is dropped.
-    entries: Vec<(u64, Offset, Error)>,
-    /// A failure that a flush has still to report, since perhaps nobody waits for the records.
-    unreported: Option<Error>,
-}
-
-impl Fallbacks {
-    fn add(&mut self, round: u64, from: Offset, error: &Error) {
-        self.entries.retain(|(_, earlier, _)| *earlier < from);
-        self.entries.push((round, from, error.clone()));
-        self.unreported = Some(error.clone());
-    }
-
-    /// Why a record was not written, if it was not.
-    fn find(&self, round: u64, offset: Offset) -> Option<&Error> {
-        let mut later = self.entries.iter().filter(|(until, _, _)| *until >= round);
-        later.find(|(_, from, _)| *from <= offset).map(|(_, _, error)| error)
     }
 }
 
@@ -117,9 +97,12 @@ impl Commit {
             durable: end,
             leading: false,
             syncing: false,
+            asked: false,
             upkeep: Upkeep::default(),
             stop,
             fallbacks: Fallbacks::default(),
+            fell_back: false,
+            waiting: Waiting::default(),
         };
         Self {
             state: Mutex::new(state),
@@ -139,29 +122,8 @@ impl Commit {
 }
 
 impl PartitionLog {
-    /// Returns once the record has come so far.
-    pub fn wait(&self, record: Assigned, reach: Reach) -> Result<()> {
-        let Assigned { offset, round, .. } = record;
-        check_process(&self.context.mark)?;
-        let reach = self.at_least(reach);
-        let mut state = self.commit.state.lock();
-        loop {
-            if let Some(error) = state.fallbacks.find(round, offset) {
-                return Err(self.place(error.clone()).at_offset(offset));
-            }
-            if offset < state.end(reach).offset {
-                return Ok(());
-            }
-            if let Some(stop) = &state.stop {
-                return Err(self.place(stop.error()).at_offset(offset));
-            }
-            let is_written = offset < state.written.offset;
-            self.advance(&mut state, if is_written { Reach::Durable } else { self.visible_reach() });
-        }
-    }
-
     /// Takes a step towards having everything so far, or waits for somebody else's.
-    fn advance(&self, state: &mut MutexGuard<'_, State>, reach: Reach) {
+    pub(super) fn advance(&self, state: &mut MutexGuard<'_, State>, reach: Reach) {
         let syncs_apart = self.visible_reach() == Reach::Written;
         if syncs_apart && (reach == Reach::Durable || self.must_sync_first(state)) {
             if state.syncing {
@@ -176,81 +138,10 @@ impl PartitionLog {
         }
     }
 
-    /// Returns once every record taken before has come so far. A record that could not be written is an error of
-    /// the next flush, whether somebody waits for it or not.
-    pub fn flush(&self, reach: Reach) -> Result<()> {
-        check_process(&self.context.mark)?;
-        let wait = || self.last_assigned(reach).map_or(Ok(()), |last| self.wait(last, reach));
-        let waited = match wait() {
-            // What was written before the end fell back may not have come so far.
-            Err(error) if error.kind() == ErrorKind::NotWritten => wait().and(Err(error)),
-            waited => waited,
-        };
-        match waited {
-            // Worse than what was not written: nobody knows.
-            Err(error) if error.kind() != ErrorKind::NotWritten => Err(error),
-            waited => match self.commit.state.lock().fallbacks.unreported.take() {
-                Some(error) => Err(self.place(error)),
-                None => waited,
-            },
-        }
-    }
-
-    /// Returns once everything below `end` is acknowledged, and so visible.
-    pub fn wait_for(&self, end: Offset) -> Result<()> {
-        let (assigned, round) = {
-            let appends = self.appends.lock();
-            (appends.assigned, appends.round)
-        };
-        if end > assigned {
-            let what = format!(
-                "nobody has sent a record yet that lies below the offset: the partition ends at {assigned}"
-            );
-            let error = Error::new(ErrorKind::OffsetOutOfRange, what).at_offset(end);
-            return Err(self.place(error.available(self.log_start..=assigned)));
-        }
-        match end.checked_sub(1) {
-            None => Ok(()),
-            Some(offset) => self.wait(Assigned { offset, round, timestamp: 0 }, Reach::Written),
-        }
-    }
-
-    /// Leads for a reader who waits at the end, if there is anything to lead for.
-    pub fn make_visible(&self) {
-        if let Some(last) = self.last_assigned(Reach::Written) {
-            // What goes wrong concerns those who have sent it.
-            _ = self.wait(last, Reach::Written);
-        }
-    }
-
-    /// The last record that was taken, if it has not come so far.
-    fn last_assigned(&self, reach: Reach) -> Option<Assigned> {
-        let (end, round) = {
-            let appends = self.appends.lock();
-            (appends.assigned, appends.round)
-        };
-        let come = self.commit.end(self.at_least(reach)).offset;
-        let offset = end.checked_sub(1).filter(|last| *last >= come)?;
-        Some(Assigned { offset, round, timestamp: 0 })
-    }
-
-    /// What a record has to reach for the topic to acknowledge and show it.
-    pub(super) fn visible_reach(&self) -> Reach {
-        if self.context.config.level().is_written_enough() { Reach::Written } else { Reach::Durable }
-    }
-
-    /// What was asked for, or what the topic promises, whichever is more.
-    fn at_least(&self, reach: Reach) -> Reach {
-        if reach == Reach::Durable { reach } else { self.visible_reach() }
-    }
-
-    /// Writes what has gathered, without syncing, or waits for the leader at work if too much has. A failure
-    /// shows when somebody waits for a record, and at the next append.
+    /// Writes what has gathered without syncing it, unless somebody is at it. A failure shows when somebody waits for a
+    /// record, and at the next append.
     pub(super) fn write_behind(&self) {
         let mut state = self.commit.state.lock();
-        while state.leading && self.buffered() >= MOST_BUFFERED {
-            self.commit.changed.wait(&mut state);
-        }
         while state.stop.is_none() && self.must_sync_first(&state) {
             self.advance(&mut state, Reach::Durable);
         }
@@ -259,73 +150,40 @@ impl PartitionLog {
         }
     }
 
-    /// Writes and syncs what was taken, seals the last segment, and takes nothing more. What the disk did not take
-    /// leaves the log as it was, it is closed in order, and says [`ErrorKind::NotWritten`].
-    pub fn close(&self) -> Result<()> {
-        self.refuse_appends();
-        let flushed = self.flush(Reach::Durable);
-        let closed = match self.stop(&Stop::Closed) {
-            Stop::Closed => self.seal(),
-            Stop::Abandoned | Stop::Deleted | Stop::Damaged(_) => return Ok(()),
-            failed @ Stop::Failed(_) => Err(failed.error()),
-        };
-        closed.map_err(|error| self.place(error)).and(flushed)
-    }
-
-    /// Seals the last segment, and says in the ends file that it is where the log ends: a roll after which the
-    /// disk took nothing more has moved the end without a commit.
-    fn seal(&self) -> Result<()> {
-        let mut leader = self.commit.leader.lock();
-        let end = leader.writer.end();
-        leader.writer.close()?;
-        drop(leader);
-        if let Some(end) = end {
-            let mut state = self.commit.state.lock();
-            (state.written, state.durable) = (end, end);
-            self.publish_ends(&state);
+    /// Leads for all who wait without leading, and for the records that nobody waits for.
+    pub(super) fn lead_for_others(&self, state: &mut MutexGuard<'_, State>) {
+        let visible = self.visible_reach();
+        if visible == Reach::Written && self.must_sync_first(state) {
+            self.sync_for_others(state);
         }
-        Ok(())
-    }
-
-    /// Closes without writing what was taken, as a crash would.
-    pub fn abandon(&self) {
-        self.stop(&Stop::Abandoned);
-    }
-
-    /// Takes no more records and lends none; when it returns, nobody writes to the files any more.
-    pub fn delete(&self) {
-        self.stop(&Stop::Deleted);
-        self.commit.leader.lock().writer.discard();
-    }
-
-    /// Takes no more records, since the disk may say that the topic is being deleted.
-    pub fn fail(&self, error: Error) {
-        self.stop(&Stop::Failed(error));
-    }
-
-    /// Stops the partition, for this reason unless it has one already, and returns the one that holds. Nobody
-    /// leads or syncs when it returns, nor will anybody again.
-    fn stop(&self, stop: &Stop) -> Stop {
-        self.appends.lock().stop.get_or_insert_with(|| stop.clone());
-        let mut state = self.commit.state.lock();
-        let holds = state.stop.get_or_insert_with(|| stop.clone()).clone();
-        self.commit.changed.notify_all();
-        self.listeners.raise();
-        while state.leading || state.syncing {
-            self.commit.changed.wait(&mut state);
+        if state.stop.is_none() && self.log_end_offset() > state.end(visible).offset {
+            if state.leading {
+                state.asked = true;
+            } else {
+                self.lead(state, visible);
+            }
         }
-        holds
+        let is_behind = state.durable.offset < state.written.offset;
+        if visible == Reach::Written && is_behind && state.waiting.wants_durable() {
+            self.sync_for_others(state);
+        }
     }
 
-    /// Stops the partition because nobody knows any more what the disk holds.
-    pub(super) fn poison(&self, state: &mut MutexGuard<'_, State>, error: Error) {
-        let stop = Stop::Failed(error);
-        state.stop.get_or_insert_with(|| stop.clone());
-        MutexGuard::unlocked(state, || self.appends.lock().stop.get_or_insert(stop).clone());
+    fn sync_for_others(&self, state: &mut MutexGuard<'_, State>) {
+        if state.syncing {
+            state.asked = true;
+        } else if state.stop.is_none() {
+            self.sync_written(state);
+        }
+    }
+
+    /// Has the broker's threads, or the next tick, lead now.
+    pub(super) fn ask(&self) {
+        self.reminder.set(self.context.clock.monotonic());
     }
 
     /// Writes what has gathered, syncs it if asked to, and publishes the outcome.
-    fn lead(&self, state: &mut MutexGuard<'_, State>, reach: Reach) {
+    pub(super) fn lead(&self, state: &mut MutexGuard<'_, State>, reach: Reach) {
         state.leading = true;
         let outcome = MutexGuard::unlocked(state, || {
             // A leader that panics must not leave the others waiting for it.
@@ -339,14 +197,31 @@ impl PartitionLog {
             Ok(led) => self.note(state, led),
             Err(error) => self.poison(state, error),
         }
+        self.announce(state);
+    }
+
+    /// Tells everybody who may want to know that something has changed.
+    pub(super) fn announce(&self, state: &mut MutexGuard<'_, State>) {
+        let (written, durable) = (state.written.offset, state.durable.offset);
+        let woken = match state.stop.is_some() || std::mem::take(&mut state.fell_back) {
+            true => state.waiting.take_all(),
+            false => state.waiting.take_reached(written, durable),
+        };
         self.commit.changed.notify_all();
         self.listeners.raise();
+        if std::mem::take(&mut state.asked) {
+            self.ask();
+        }
+        if !woken.is_empty() {
+            MutexGuard::unlocked(state, || woken.wake());
+        }
     }
 
     fn note(&self, state: &mut MutexGuard<'_, State>, led: Led) {
         if let Some((round, error)) = led.fell_back {
             let end = led.written.unwrap_or(state.written);
             state.fallbacks.add(round, end.offset, &error);
+            state.fell_back = true;
         }
         let Some(end) = led.written else { return };
         debug_assert!(end.offset >= state.written.offset, "the log never shrinks");
@@ -366,7 +241,9 @@ impl PartitionLog {
         let mut leader = self.commit.leader.lock();
         let Leader { writer, spare } = &mut *leader;
         *spare = self.appends.lock().accumulator.take(std::mem::take(spare));
-        let fell_back = match writer.write(spare) {
+        let written = writer.write(spare);
+        spare.held = None;
+        let fell_back = match written {
             Ok(()) => None,
             Err(WriteError::NotWritten(error)) => Some(self.fall_back(writer, error)),
             Err(WriteError::Indeterminate(error)) => return Err(error),
@@ -385,15 +262,23 @@ impl PartitionLog {
     /// Takes back the offsets behind what is written: of the batches that failed, and of all that has gathered
     /// since, which would leave a gap.
     fn fall_back(&self, writer: &Writer, error: Error) -> (u64, Error) {
-        let mut appends = self.appends.lock();
-        let round = appends.round;
-        appends.round += 1;
-        appends.assigned = writer.end().map_or(appends.assigned, |end| end.offset);
-        appends.accumulator.clear();
+        let end = writer.end().map(|end| end.offset);
+        let round = self.appends.lock().fall_back(end);
         let error = error
             .with_kind(ErrorKind::NotWritten)
             .advise("the log is as it was; send the record again once the disk takes it");
         (round, error)
+    }
+}
+
+impl super::log::Appends {
+    /// Forgets what has gathered, and gives its offsets out again, from `end` on; returns the round that ends with it.
+    pub(super) fn fall_back(&mut self, end: Option<Offset>) -> u64 {
+        let round = self.round;
+        self.round += 1;
+        self.assigned = end.unwrap_or(self.assigned);
+        self.accumulator.clear();
+        round
     }
 }
 

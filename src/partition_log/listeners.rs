@@ -23,8 +23,13 @@ impl Listeners {
         self.count.store(signals.len(), Ordering::SeqCst);
     }
 
+    /// Whether somebody listens, or did until lately.
+    pub fn has_any(&self) -> bool {
+        self.count.load(Ordering::SeqCst) > 0
+    }
+
     pub fn raise(&self) {
-        if self.count.load(Ordering::SeqCst) == 0 {
+        if !self.has_any() {
             return;
         }
         for signal in self.signals.lock().iter().filter_map(Weak::upgrade) {

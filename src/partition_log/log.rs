@@ -3,13 +3,16 @@
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use super::LeaderEpochs;
 use super::accumulator::Accumulator;
+use super::buffer::BufferMemory;
 use super::commit::{Commit, Reach};
 use super::listeners::Listeners;
 use super::reader::BatchReader;
 use super::stop::{Stop, check_process};
+use super::urgency::Urgency;
 use super::writer::{Epochs, LogEnd, Writer};
 use crate::agenda::{Agenda, Chore, Reminder};
 use crate::clock::Clock;
@@ -42,6 +45,12 @@ pub struct LogContext {
     pub checkpoints: Arc<Reminder>,
     /// Of the process that opened it.
     pub mark: Arc<ProcessMark>,
+    /// What the records take that are not written yet.
+    pub buffer: Arc<BufferMemory>,
+    /// How long a send waits for room in the buffer.
+    pub max_block: Duration,
+    /// Whether the broker has threads that lead for others; without, whoever waits does, or calls `tick`.
+    pub has_crew: bool,
 }
 
 /// How the partition was left by its last owner.
@@ -59,6 +68,7 @@ pub enum LastStop {
 /// leader, and are durable once a sync has covered them. The high watermark, up to which readers see, is the durable
 /// end of a synced topic, and the written end of another. Whoever waits for a record leads: it writes what has
 /// gathered, and syncs it where the topic asks for that, for all, while the others wait for it or gather the next group.
+/// For records that nobody waits for, and for those who wait without leading, the broker's threads do, or a tick.
 ///
 /// Locks, in the order in which they are taken: the leader's, what is visible (both in `commit`), `appends`
 /// (offsets are given out under it), the list of segments. Only the leader's is held while the disk works.
@@ -74,8 +84,10 @@ pub struct PartitionLog {
     /// Every leader epoch; what is appended in this life has the last one.
     epochs: LeaderEpochs,
     pub(super) listeners: Listeners,
-    /// Of the [upkeep](super::upkeep).
+    /// Has the broker's threads lead, and do the upkeep.
     pub(super) reminder: Reminder,
+    /// How urgently they were asked for what has gathered.
+    pub(super) urgency: Urgency,
 }
 
 /// What lies under the append lock.
@@ -178,7 +190,7 @@ impl PartitionLog {
             Ok(active) => (Some(active), None),
             Err(error) => (None, Some(Stop::Damaged(error))),
         };
-        let accumulator = Accumulator::new(context.batch_size, &context.config);
+        let accumulator = Accumulator::new(context.batch_size, &context.config, &context.buffer);
         let every_epoch = epochs.with_due(end.offset);
         let writer = Writer::new(
             context.dir.clone(),
@@ -197,6 +209,7 @@ impl PartitionLog {
             epochs: every_epoch,
             listeners: Listeners::default(),
             reminder: context.agenda.add(Weak::<Self>::clone(log) as Weak<dyn Chore>),
+            urgency: Urgency::default(),
             context,
         })
     }
@@ -250,11 +263,6 @@ impl PartitionLog {
     /// The offset behind the last record that was taken.
     pub fn log_end_offset(&self) -> Offset {
         self.appends.lock().assigned
-    }
-
-    /// How many bytes were taken and not yet written.
-    pub(super) fn buffered(&self) -> usize {
-        self.appends.lock().accumulator.len()
     }
 
     /// Raises `signal` whenever something is appended, becomes visible, or the partition stops.
@@ -333,11 +341,6 @@ impl PartitionLog {
     /// Says which partition an error concerns.
     pub fn place(&self, error: Error) -> Error {
         error.in_partition(&self.context.topic, self.context.partition)
-    }
-
-    /// Takes no more records; those that were taken are still written and synced by [`close`](Self::close).
-    pub fn refuse_appends(&self) {
-        self.appends.lock().stop.get_or_insert(Stop::Closed);
     }
 
     /// Whether records are taken.

@@ -2,8 +2,12 @@
 //! assigned, written and durable. It knows no other partition and no topic list.
 
 mod accumulator;
+mod acknowledge;
 mod append;
+mod buffer;
+mod closing;
 mod commit;
+mod fallbacks;
 mod leader_epoch;
 mod listeners;
 mod log;
@@ -13,11 +17,16 @@ mod stop;
 #[cfg(test)]
 mod tests;
 mod upkeep;
+mod urgency;
+mod waiting;
 mod writer;
 
+pub use append::IfFull;
+pub use buffer::BufferMemory;
 pub use commit::Reach;
 pub use leader_epoch::LeaderEpochs;
 pub use log::{Assigned, LastStop, LogContext, PartitionLog};
 pub use reader::BatchReader;
 pub use recovery::{Cut, Plan, cut_back, plan, preserve, settle};
 pub use stop::check_process;
+pub use waiting::Registration;

@@ -1,4 +1,4 @@
-//! What a partition does when time has passed: it syncs what was acknowledged before, and writes down how far readers
+//! What a partition does when time has passed, or when it is asked to: it leads for others, syncs what was acknowledged before, and writes down how far readers
 //! may look.
 
 use std::time::Duration;
@@ -21,17 +21,18 @@ impl PartitionLog {
     /// Takes note that something was written and not synced.
     pub(super) fn note_unsynced(&self, state: &mut MutexGuard<'_, State>, rolled: usize) {
         let upkeep = &mut state.upkeep;
-        if upkeep.unsynced_since.is_some() && upkeep.unpublished && upkeep.rolled == rolled {
+        if upkeep.unsynced_since.is_some() && upkeep.unpublished_since.is_some() && upkeep.rolled == rolled {
             return;
         }
         let now = self.context.clock.monotonic();
         if rolled > upkeep.rolled {
             self.reminder.set(now);
         }
-        if !upkeep.unpublished {
+        if upkeep.unpublished_since.is_none() {
             self.reminder.set(now.saturating_add(PUBLISH_INTERVAL));
         }
-        (upkeep.rolled, upkeep.unpublished) = (rolled, true);
+        upkeep.rolled = rolled;
+        upkeep.unpublished_since.get_or_insert(now);
         upkeep.unsynced_since.get_or_insert(now);
         self.remind_of_sync(state);
     }
@@ -84,14 +85,14 @@ impl PartitionLog {
                 state.durable = end;
                 // What was written meanwhile was written after the sync began.
                 let is_behind = state.written.offset > end.offset;
+                state.upkeep.unpublished_since = None;
                 state.upkeep.unsynced_since = is_behind.then_some(began);
                 self.publish_ends(state);
                 self.remind_of_sync(state);
             }
             Err(error) => self.poison(state, error),
         }
-        self.commit.changed.notify_all();
-        self.listeners.raise();
+        self.announce(state);
     }
 
     /// Writes the ends at which the partition was opened into its slot.
@@ -119,18 +120,27 @@ impl PartitionLog {
 
 impl Chore for PartitionLog {
     fn run(&self, now: Duration) -> Option<Duration> {
+        self.urgency.reset();
         let mut state = self.commit.state.lock();
+        if state.stop.is_none() {
+            self.lead_for_others(&mut state);
+        }
         if state.stop.is_some() {
             return None;
         }
         let is_due = self.sync_due(&state).is_some_and(|at| at <= now) || state.upkeep.rolled > 0;
-        let unpublished = std::mem::take(&mut state.upkeep.unpublished);
         if is_due && !state.syncing {
             self.sync_written(&mut state);
-        } else if unpublished {
+        } else if publish_due(&state).is_some_and(|at| at <= now) {
+            state.upkeep.unpublished_since = None;
             self.publish_ends(&state);
         }
         // Whoever syncs at this moment reminds of the next time.
-        self.sync_due(&state).filter(|_| !is_due)
+        let sync_due = self.sync_due(&state).filter(|_| !is_due);
+        sync_due.into_iter().chain(publish_due(&state)).min()
     }
+}
+
+fn publish_due(state: &State) -> Option<Duration> {
+    Some(state.upkeep.unpublished_since?.saturating_add(PUBLISH_INTERVAL))
 }

@@ -1,18 +1,57 @@
 //! A record on its way to the disk.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use crate::error::Result;
 use crate::model::{LeaderEpoch, Offset, PartitionId, Position, Timestamp};
-use crate::partition_log::{Assigned, PartitionLog, Reach};
+use crate::partition_log::{Assigned, PartitionLog, Reach, Registration};
 
-/// A record that was sent and is not acknowledged yet.
+/// A record that was sent and is not acknowledged yet: [`wait`](Self::wait) for it, or `.await` it in any executor.
 ///
-/// Dropping it does not take the record back: it reaches the disk with the next wait or flush of the
-/// partition, or when the broker closes.
+/// Dropping it does not take the record back: it reaches the disk within a millisecond or so, led by the broker's
+/// threads, or [without them](crate::BrokerOptions::background) with the next wait, flush or tick.
+///
+/// ```
+/// # let dir = std::env::temp_dir().join(format!("ottla-doc-delivery-{}", std::process::id()));
+/// use ottla::{Broker, ErrorKind, Record, TopicConfig};
+/// use std::time::Duration;
+///
+/// let broker = Broker::open(&dir)?;
+/// let orders = broker.ensure_topic("orders", TopicConfig::new())?.producer();
+/// orders.send(Record::new("placed"))?.wait()?;
+///
+/// // At most so long; the record stays on its way, whatever becomes of the wait.
+/// let delivery = orders.send(Record::new("paid"))?;
+/// match delivery.wait_timeout(Duration::from_secs(5)) {
+///     Ok(metadata) => assert_eq!(metadata.offset(), 1),
+///     Err(error) if error.kind() == ErrorKind::TimedOut => println!("the disk is slow: {error}"),
+///     Err(error) => return Err(error),
+/// }
+///
+/// // From async code, without a runtime of ours; `try_send` never blocks.
+/// let append = async { orders.try_send(Record::new("shipped"))?.await };
+/// # fn block_on<F: Future>(future: F) -> F::Output {
+/// #     struct Unpark(std::thread::Thread);
+/// #     impl std::task::Wake for Unpark {
+/// #         fn wake(self: std::sync::Arc<Self>) { self.0.unpark() }
+/// #     }
+/// #     let mut future = std::pin::pin!(future);
+/// #     let waker = std::sync::Arc::new(Unpark(std::thread::current())).into();
+/// #     let mut context = std::task::Context::from_waker(&waker);
+/// #     loop {
+/// #         if let std::task::Poll::Ready(output) = future.as_mut().poll(&mut context) { return output }
+/// #         std::thread::park();
+/// #     }
+/// # }
+/// assert_eq!(block_on(append)?.offset(), 2);
+/// # drop((orders, broker)); std::fs::remove_dir_all(&dir).ok();
+/// # Ok::<(), ottla::Error>(())
+/// ```
 #[must_use = "a record is acknowledged once `wait`, or a `flush` later, has returned"]
-#[derive(Clone)]
 pub struct Delivery {
     log: Arc<PartitionLog>,
     /// The offset of the first record.
@@ -20,18 +59,20 @@ pub struct Delivery {
     /// The last record.
     assigned: Assigned,
     reach: Reach,
+    /// Where its waker waits, if it was polled.
+    registration: Option<Registration>,
 }
 
 impl Delivery {
     /// Of `count` records that were assigned together.
     pub(super) fn new(log: Arc<PartitionLog>, assigned: Assigned, count: usize, reach: Reach) -> Self {
         let first = assigned.offset.saturating_add(1).saturating_sub(count as u64);
-        Self { log, first, assigned, reach }
+        Self { log, first, assigned, reach, registration: None }
     }
 
     /// Returns once the record is acknowledged: on stable storage, or where the topic's
     /// [durability](crate::Durability) asks for less, with the operating system. Writes it, and syncs it, with all that
-    /// has gathered, if nobody else is at it.
+    /// has gathered, if nobody else is at it; so a disk that hangs holds it up.
     ///
     /// # Errors
     /// [`NotWritten`](crate::ErrorKind::NotWritten) if the disk did not take it: the log is as it was, and the
@@ -41,13 +82,29 @@ impl Delivery {
     /// it, or the topic deleted.
     pub fn wait(self) -> Result<RecordMetadata> {
         self.log.wait(self.assigned, self.reach)?;
-        Ok(RecordMetadata {
+        Ok(self.metadata())
+    }
+
+    /// The same, but returns at the latest when `timeout` has passed, also if the disk hangs: the broker's threads write
+    /// and sync, not the caller. [Without threads](crate::BrokerOptions::background) it is acknowledged only while
+    /// somebody waits without a timeout, flushes or ticks. A timeout of zero looks, and does not wait.
+    ///
+    /// # Errors
+    /// Those of [`wait`](Self::wait); [`TimedOut`](crate::ErrorKind::TimedOut): the record is still on its way, and can
+    /// be waited for again.
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<RecordMetadata> {
+        self.log.wait_timeout(self.assigned, self.reach, timeout)?;
+        Ok(self.metadata())
+    }
+
+    fn metadata(&self) -> RecordMetadata {
+        RecordMetadata {
             topic: Arc::clone(self.log.topic()),
             partition: self.log.partition(),
             first: self.first,
             leader_epoch: self.log.leader_epoch(),
             assigned: self.assigned,
-        })
+        }
     }
 
     /// The name of the topic.
@@ -66,6 +123,31 @@ impl Delivery {
     #[must_use]
     pub fn offset(&self) -> Offset {
         self.first
+    }
+}
+
+/// The broker's threads write and sync; [without threads](crate::BrokerOptions::background) somebody has to wait without
+/// a timeout, flush or tick.
+impl Future for Delivery {
+    type Output = Result<RecordMetadata>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { log, assigned, reach, registration, .. } = &mut *self;
+        log.poll(*assigned, *reach, registration, context.waker()).map_ok(|()| self.metadata())
+    }
+}
+
+/// A clone learns the same of the same record.
+impl Clone for Delivery {
+    fn clone(&self) -> Self {
+        let Self { log, first, assigned, reach, .. } = self;
+        Self { log: Arc::clone(log), first: *first, assigned: *assigned, reach: *reach, registration: None }
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        self.log.forget(&mut self.registration);
     }
 }
 

@@ -6,7 +6,7 @@ use super::Delivery;
 use crate::broker::{Broker, Topic};
 use crate::error::{Error, ErrorKind, Result, worse};
 use crate::model::{PartitionId, Record};
-use crate::partition_log::Reach;
+use crate::partition_log::{IfFull, Reach};
 use crate::partitioner::partition_for_key;
 
 /// Sends records to the topics of a [`Broker`]; clones are cheap, and every thread may send. A topic of another
@@ -22,7 +22,7 @@ use crate::partitioner::partition_for_key;
 /// // One at a time: every record waits for the disk.
 /// producer.send(&orders, Record::new("paid").key("order-42"))?.wait()?;
 ///
-/// // Many at a time: the first wait writes and syncs for all.
+/// // Many at a time: one sync makes many of them durable.
 /// let deliveries: Vec<_> = (0..100)
 ///     .map(|number| producer.send(&orders, Record::new(&format!("event {number}")).partition(0)))
 ///     .collect::<Result<_, _>>()?;
@@ -70,8 +70,11 @@ impl Producer {
     /// [`Delivery::wait`] has returned.
     ///
     /// The partition is the record's own, or its key's, or without a key one that changes with every batch's
-    /// worth of bytes. Records of one sender keep their order in a partition. A megabyte that nobody waited for
-    /// is written, not synced, by the sender who completed it.
+    /// worth of bytes. Records of one sender keep their order in a partition.
+    ///
+    /// It leaves, with what else has gathered, when a batch is full, when somebody waits or flushes, and at the latest
+    /// after a millisecond. While the broker's [buffer memory](crate::BrokerOptions::buffer_memory) is full, it waits
+    /// for room; [`try_send`](Self::try_send) never does.
     ///
     /// # Errors
     /// Nothing was written: [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition),
@@ -79,10 +82,20 @@ impl Producer {
     /// [`InvalidTimestamp`](crate::ErrorKind::InvalidTimestamp),
     /// [`UnexpectedOffset`](crate::ErrorKind::UnexpectedOffset) of a conditional record,
     /// [`InvalidRecord`](crate::ErrorKind::InvalidRecord) of one that chooses no partition among several,
-    /// [`Closed`](crate::ErrorKind::Closed), or
+    /// [`BufferExhausted`](crate::ErrorKind::BufferExhausted) if there was no room for
+    /// [so long](crate::BrokerOptions::max_block), [`Closed`](crate::ErrorKind::Closed), or
     /// [`StorageError`](crate::ErrorKind::StorageError) because an earlier write or sync has failed.
     pub fn send(&self, topic: &Topic, record: Record<'_>) -> Result<Delivery> {
-        send(topic, &record, self.reach)
+        send(topic, &record, self.reach, IfFull::Wait)
+    }
+
+    /// The same, but never blocks: for async code, and for threads that have a deadline.
+    ///
+    /// # Errors
+    /// Those of [`send`](Self::send); [`BufferExhausted`](crate::ErrorKind::BufferExhausted) at once while the buffer
+    /// memory is full: await some of the deliveries, and send again.
+    pub fn try_send(&self, topic: &Topic, record: Record<'_>) -> Result<Delivery> {
+        send(topic, &record, self.reach, IfFull::Fail)
     }
 
     /// Gives the records offsets one behind the other: all of them or none, also after a crash. Nobody's records
@@ -135,7 +148,15 @@ impl TopicProducer {
     /// # Errors
     /// Those of [`Producer::send`].
     pub fn send(&self, record: Record<'_>) -> Result<Delivery> {
-        send(&self.topic, &record, self.reach)
+        send(&self.topic, &record, self.reach, IfFull::Wait)
+    }
+
+    /// The same, but never blocks; see [`Producer::try_send`].
+    ///
+    /// # Errors
+    /// Those of [`Producer::try_send`].
+    pub fn try_send(&self, record: Record<'_>) -> Result<Delivery> {
+        send(&self.topic, &record, self.reach, IfFull::Fail)
     }
 
     /// Gives the records offsets one behind the other: all of them or none; see [`Producer::send_batch`].
@@ -173,9 +194,9 @@ impl Topic {
     }
 }
 
-fn send(topic: &Topic, record: &Record<'_>, reach: Reach) -> Result<Delivery> {
+fn send(topic: &Topic, record: &Record<'_>, reach: Reach, if_full: IfFull) -> Result<Delivery> {
     let log = topic.log(choose_partition(topic, std::slice::from_ref(record))?)?;
-    let assigned = log.append(record)?;
+    let assigned = log.append(record, if_full)?;
     Ok(Delivery::new(Arc::clone(log), assigned, 1, reach))
 }
 
@@ -184,7 +205,7 @@ fn send_batch(topic: &Topic, records: &[Record<'_>], reach: Reach) -> Result<Del
         return Err(Error::new(ErrorKind::InvalidRecord, "a batch needs a record").in_topic(topic.name()));
     }
     let log = topic.log(choose_partition(topic, records)?)?;
-    let assigned = log.append_batch(records)?;
+    let assigned = log.append_batch(records, IfFull::Wait)?;
     Ok(Delivery::new(Arc::clone(log), assigned, records.len(), reach))
 }
 

@@ -4,6 +4,7 @@ mod bad_input;
 mod checkpoints;
 mod damage;
 mod decoders;
+mod deliveries;
 mod durability;
 mod full_disk;
 

@@ -114,6 +114,8 @@ struct Script {
 struct Pause {
     /// Calls that begin with this wait.
     prefix: Option<String>,
+    /// If the path holds this.
+    inside: String,
     /// Whether one of them does.
     reached: bool,
 }
@@ -162,7 +164,13 @@ impl ScriptedVfs {
 
     /// From now on calls that begin with `prefix` wait for [`resume`](Self::resume).
     pub fn pause(&self, prefix: &str) {
-        *self.script.pause.lock().unwrap() = Pause { prefix: Some(prefix.to_owned()), reached: false };
+        self.pause_in("", prefix);
+    }
+
+    /// The same, of files whose path holds `inside`.
+    pub fn pause_in(&self, inside: &str, prefix: &str) {
+        let (prefix, inside) = (Some(prefix.to_owned()), inside.to_owned());
+        *self.script.pause.lock().unwrap() = Pause { prefix, inside, reached: false };
     }
 
     /// Returns once a call waits.
@@ -191,7 +199,11 @@ impl Script {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let call = format!("{operation} {name}");
         let mut pause = self.pause.lock().unwrap();
-        while pause.prefix.as_ref().is_some_and(|prefix| call.starts_with(prefix)) {
+        let waits = |pause: &Pause| {
+            let is_inside = path.to_string_lossy().contains(&pause.inside);
+            is_inside && pause.prefix.as_ref().is_some_and(|prefix| call.starts_with(prefix))
+        };
+        while waits(&pause) {
             pause.reached = true;
             self.pause_changed.notify_all();
             pause = self.pause_changed.wait(pause).unwrap();

@@ -13,7 +13,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use crate::support::{ROOT, TempDir, values};
+use crate::support::{ROOT, TempDir, options, values};
 
 /// What happens to a partition.
 #[derive(Clone, Debug)]
@@ -178,11 +178,11 @@ fn many_threads_give_every_record_its_own_offset_and_keep_their_order() {
     }
 }
 
-/// Nobody waits: the senders themselves write what has gathered, and memory stays bounded.
+/// Nobody waits, and nobody else is there: the senders themselves write what has gathered, and memory stays bounded.
 #[test]
-fn records_that_nobody_waits_for_reach_the_file() {
+fn without_threads_senders_write_what_nobody_waits_for() {
     let dir = TempDir::new("behind");
-    let broker = Broker::open(dir.path()).unwrap();
+    let broker = options().open(dir.path()).unwrap();
     let topic = broker.create_topic("t", TopicConfig::new()).unwrap();
     let producer = topic.producer();
     let value = vec![7; 10_000];

@@ -1,0 +1,102 @@
+//! How a partition ends: closed, given up, deleted, or stopped by a failure.
+
+use super::commit::{Reach, State};
+use super::log::PartitionLog;
+use super::stop::Stop;
+use crate::error::{Error, Result};
+use crate::sync::MutexGuard;
+
+impl PartitionLog {
+    /// Takes no more records; those that were taken are still written and synced by [`close`](Self::close).
+    pub fn refuse_appends(&self) {
+        self.appends.lock().stop.get_or_insert(Stop::Closed);
+        // Whoever waits for room is not to wait for it any longer.
+        self.context.buffer.interrupt();
+    }
+
+    /// Writes and syncs what was taken, seals the last segment, and takes nothing more. What the disk did not take
+    /// leaves the log as it was, it is closed in order, and says [`ErrorKind::NotWritten`](crate::error::ErrorKind).
+    pub fn close(&self) -> Result<()> {
+        self.refuse_appends();
+        let flushed = self.flush(Reach::Durable);
+        let closed = match self.stop(&Stop::Closed) {
+            Stop::Closed => self.seal(),
+            Stop::Abandoned | Stop::Deleted | Stop::Damaged(_) => return Ok(()),
+            failed @ Stop::Failed(_) => Err(failed.error()),
+        };
+        closed.map_err(|error| self.place(error)).and(flushed)
+    }
+
+    /// Seals the last segment, and says in the ends file that it is where the log ends: a roll after which the
+    /// disk took nothing more has moved the end without a commit.
+    fn seal(&self) -> Result<()> {
+        let mut leader = self.commit.leader.lock();
+        let end = leader.writer.end();
+        leader.writer.close()?;
+        drop(leader);
+        if let Some(end) = end {
+            let mut state = self.commit.state.lock();
+            (state.written, state.durable) = (end, end);
+            self.publish_ends(&state);
+        }
+        Ok(())
+    }
+
+    /// Gives up what was taken and is not written, as a crash would, and returns at once: whoever waits is told so, and
+    /// a thread that hangs at the disk finds it when it comes back.
+    pub fn abandon(&self) {
+        drop(self.halt(&Stop::Abandoned));
+    }
+
+    /// Takes no more records and lends none; when it returns, nobody writes to the files any more.
+    pub fn delete(&self) {
+        self.stop(&Stop::Deleted);
+        self.commit.leader.lock().writer.discard();
+    }
+
+    /// Takes no more records, since the disk may say that the topic is being deleted.
+    pub fn fail(&self, error: Error) {
+        self.stop(&Stop::Failed(error));
+    }
+
+    /// Stops the partition, for this reason unless it has one already, and returns the one that holds. Nobody
+    /// leads or syncs when it returns, nor will anybody again.
+    pub(super) fn stop(&self, stop: &Stop) -> Stop {
+        let mut state = self.halt(stop);
+        while state.leading || state.syncing {
+            self.commit.changed.wait(&mut state);
+        }
+        state.stop.clone().unwrap_or_else(|| stop.clone())
+    }
+
+    /// Returns once nobody writes to the files, nor will anybody again.
+    pub fn quiesce(&self) {
+        self.stop(&Stop::Abandoned);
+    }
+
+    fn halt(&self, stop: &Stop) -> MutexGuard<'_, State> {
+        self.refuse(stop);
+        let mut state = self.commit.state.lock();
+        state.stop.get_or_insert_with(|| stop.clone());
+        self.announce(&mut state);
+        state
+    }
+
+    /// Stops the partition because nobody knows any more what the disk holds.
+    pub(super) fn poison(&self, state: &mut MutexGuard<'_, State>, error: Error) {
+        let stop = Stop::Failed(error);
+        state.stop.get_or_insert_with(|| stop.clone());
+        MutexGuard::unlocked(state, || self.refuse(&stop));
+    }
+
+    /// Takes no more records; what has gathered is nobody's any more, unless the partition closes in order.
+    fn refuse(&self, stop: &Stop) {
+        let mut appends = self.appends.lock();
+        appends.stop.get_or_insert_with(|| stop.clone());
+        if !matches!(stop, Stop::Closed) {
+            appends.accumulator.clear();
+        }
+        drop(appends);
+        self.context.buffer.interrupt();
+    }
+}
