@@ -120,6 +120,9 @@ impl TopicConfig {
     }
 
     /// How many partitions the topic has, 1 to 10,000. Default: 1.
+    ///
+    /// They can be [added](crate::Broker::alter_topic) later, at a price: a key's partition is its hash modulo their
+    /// number, so most keys go elsewhere from then on, and what was written before stays where it is.
     #[must_use]
     pub fn partitions(mut self, partitions: PartitionId) -> Self {
         self.partitions = partitions;

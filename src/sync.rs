@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Instant;
 
 pub use parking_lot::{Mutex, MutexGuard, RwLock};
+pub use std::sync::OnceLock;
 pub use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 pub type JoinHandle = thread::JoinHandle<()>;

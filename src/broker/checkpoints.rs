@@ -63,7 +63,8 @@ impl Chore for Checkpoints {
         if !*is_open {
             return None;
         }
-        let logs: Vec<_> = self.topics.read().values().flat_map(|topic| topic.logs.clone()).collect();
+        let logs: Vec<_> =
+            self.topics.read().values().flat_map(|topic| topic.logs.iter()).map(Arc::clone).collect();
         // Nobody but Kafka misses them, and the next ones come with the next records.
         _ = write(self.vfs.as_ref(), &self.root, &logs);
         None

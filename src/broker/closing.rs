@@ -162,7 +162,7 @@ fn wait_for_end(shared: &Shared, deadline: Duration) -> Result<()> {
 fn close_all(shared: &Arc<Shared>, deadline: Duration) -> Result<()> {
     let failed = shared.admin.lock().begin_closing();
     let topics = std::mem::take(&mut *shared.topics.write());
-    let logs: Vec<_> = topics.values().flat_map(|topic| &topic.logs).map(Arc::clone).collect();
+    let logs: Vec<_> = topics.values().flat_map(|topic| topic.logs.iter()).map(Arc::clone).collect();
     shared.logs.lock().clone_from(&logs);
     let outcome = close_partitions(shared, &logs, deadline);
     let outcome = worse(outcome, end_crew(shared));
@@ -252,7 +252,7 @@ impl Shared {
     /// Leaves the directory as a crash would.
     fn abandon(&self) {
         self.is_open.store(false, Ordering::SeqCst);
-        let logs: Vec<_> = self.topics.read().values().flat_map(|topic| topic.logs.clone()).collect();
+        let logs: Vec<_> = self.topics.read().values().flat_map(|topic| topic.logs.iter()).map(Arc::clone).collect();
         logs.iter().for_each(|log| log.quiesce());
         self.checkpoints.end();
         _ = end_crew(self);

@@ -9,7 +9,7 @@ use super::closing::Lease;
 use super::options::BrokerOptions;
 use super::recovery_report::RecoveryReport;
 use super::topic::Topic;
-use super::topics;
+use super::{altering, creating, deleting, topics};
 use crate::clock::Clock;
 use crate::config::TopicConfig;
 use crate::error::{Error, ErrorKind, Result};
@@ -78,7 +78,7 @@ impl Broker {
     /// only in `.` and `_`; [`TopicAlreadyExists`](ErrorKind::TopicAlreadyExists);
     /// [`InvalidPartitions`](ErrorKind::InvalidPartitions); [`InvalidConfig`](ErrorKind::InvalidConfig).
     pub fn create_topic(&self, name: &str, config: TopicConfig) -> Result<Topic> {
-        topics::create(&self.shared, name, &config).map(|logs| Topic::new(Arc::clone(&self.shared), logs))
+        creating::create(&self.shared, name, &config).map(|logs| Topic::new(Arc::clone(&self.shared), logs))
     }
 
     /// The topic of this name, created if there is none.
@@ -93,12 +93,55 @@ impl Broker {
             created => return created,
         };
         let config = config.or_durability(self.shared.env.options.durability);
-        let differences = config.differences(topic.config());
+        let differences = config.differences(&topic.config());
         if differences.is_empty() {
             return Ok(topic);
         }
         let what = format!("the topic exists with another configuration: {}", differences.join(", "));
         Err(Error::new(ErrorKind::TopicConfigDiffers, what).in_topic(name))
+    }
+
+    /// Gives a topic another configuration while it is used: settings, and more partitions.
+    ///
+    /// ```
+    /// # let dir = std::env::temp_dir().join(format!("ottla-doc-alter-{}", std::process::id()));
+    /// use ottla::{Broker, Durability, Record, TopicConfig};
+    /// let broker = Broker::open(&dir)?;
+    /// let orders = broker.ensure_topic("orders", TopicConfig::new().partitions(3).durability(Durability::Os))?;
+    /// orders.producer().send(Record::new("paid").key("order-42"))?.wait()?;
+    ///
+    /// // Everything but what is named here stays as it is.
+    /// broker.alter_topic("orders", orders.config().partitions(6).durability(Durability::Synced))?;
+    /// assert_eq!(orders.partition_count(), 6); // every handle sees it
+    /// orders.producer().send(Record::new("sent").key("order-42"))?.wait()?; // and it is on stable storage
+    /// # drop((orders, broker)); std::fs::remove_dir_all(&dir).ok();
+    /// # Ok::<(), ottla::Error>(())
+    /// ```
+    ///
+    /// Handles that are there go on working, and everything that is sent after this has returned follows the new
+    /// configuration; what was sent before stays as it is, above a lower limit, too. A configuration without a
+    /// [durability](TopicConfig::durability) keeps the topic's. Where nothing differs, nothing is written. Whoever
+    /// [ensures](Self::ensure_topic) the topic asks for the new configuration from then on.
+    ///
+    /// *More partitions* send most keys elsewhere: a key's partition is its hash modulo their number, as in Kafka. What
+    /// was written before stays where it is, so a key's records lie in two partitions then, and only in each of them
+    /// in order. A service that reads a key's records from one partition does better with a new topic, into which it
+    /// copies. A consumer goes on with the partitions that it was assigned; for the new ones, assign anew.
+    ///
+    /// *A raised durability* first has everything synced that was acknowledged without, while senders wait; no reader
+    /// sees the high watermark fall. A lowered one acknowledges, and shows, what is written at once.
+    ///
+    /// After a crash the topic has the old configuration or the new one, whole.
+    ///
+    /// # Errors
+    /// [`UnknownTopicOrPartition`](ErrorKind::UnknownTopicOrPartition);
+    /// [`InvalidPartitions`](ErrorKind::InvalidPartitions) for fewer partitions than there are, or too many;
+    /// [`InvalidConfig`](ErrorKind::InvalidConfig); [`Closed`](ErrorKind::Closed). After these, and after a failure of
+    /// the file system, the topic is as it was. There are two failures that leave more: of a sync for a raised
+    /// durability, which stops the partition as every failed sync does, and of replacing the manifest, after which the
+    /// next opening finds the old configuration or the new one, and no topic can be changed before.
+    pub fn alter_topic(&self, name: &str, config: TopicConfig) -> Result<Topic> {
+        altering::alter(&self.shared, name, config).map(|logs| Topic::new(Arc::clone(&self.shared), logs))
     }
 
     /// The topic of this name.
@@ -136,7 +179,7 @@ impl Broker {
     /// [`UnknownTopicOrPartition`](ErrorKind::UnknownTopicOrPartition); [`Closed`](ErrorKind::Closed); a
     /// failure of the file system, after which the next opening finishes the deletion.
     pub fn delete_topic(&self, name: &str) -> Result<()> {
-        topics::delete(&self.shared, name)
+        deleting::delete(&self.shared, name)
     }
 
     /// Writes and syncs what was sent, and closes the directory in order, for this handle and every other one:

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! The first line is magic and version, the second the identity of the directory. A topic is its name, its id, its
-//! state and its number of partitions, with a line for every configuration behind it; topics are sorted by name. The
+//! state and its number of partitions (of a `growing` one also the number to come), with a line for every configuration behind it; topics are sorted by name. The
 //! last line is the CRC-32 (IEEE) of everything before it, in hexadecimal.
 //!
 //! A configuration without a line has its default: so a version that knows more of them reads what an older one
@@ -18,7 +18,14 @@
 //!
 //! States: a topic is `creating` before its directories are there, `live` once they are (the commit of a
 //! creation), and `deleting` before the first of them goes (the commit of a deletion). Opening undoes the one
-//! and finishes the other.
+//! and finishes the other. A topic that is to get more partitions is `growing` before their directories are there:
+//!
+//! ```text
+//! topic orders rE6H2AcSSMCQ7GdNHWIEMQ growing 3 6
+//! ```
+//!
+//! has three partitions, and is used as a live one with three; that it is `live` with six is the commit. Opening
+//! removes what there is of the others.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,7 +35,7 @@ use std::path::Path;
 use crate::config::{Durability, TopicConfig};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::file_name::MANIFEST;
-use crate::model::{DirectoryId, TopicId, TopicName};
+use crate::model::{DirectoryId, PartitionId, TopicId, TopicName};
 use crate::vfs::{Vfs, commit_file, read_file, stage_file};
 
 /// Magic and version.
@@ -53,24 +60,50 @@ pub struct TopicEntry {
     pub config: TopicConfig,
 }
 
-/// How far the creation or deletion of a topic has come.
+/// How far the creation, growth or deletion of a topic has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TopicState {
     Creating,
     Live,
+    /// The directories of partitions up to this number may be there.
+    Growing {
+        to: PartitionId,
+    },
     Deleting,
 }
 
 impl TopicState {
-    const ALL: [(Self, &str); 3] =
-        [(Self::Creating, "creating"), (Self::Live, "live"), (Self::Deleting, "deleting")];
-
-    fn word(self) -> &'static str {
-        Self::ALL.iter().find(|(state, _)| *state == self).map_or("", |(_, word)| word)
+    /// Whether the topic is there for its users.
+    pub fn is_there(self) -> bool {
+        matches!(self, Self::Live | Self::Growing { .. })
     }
 
-    fn parse(text: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(_, word)| *word == text).map(|(state, _)| *state)
+    /// Whether there may be directories that are not finished.
+    pub fn makes_directories(self) -> bool {
+        matches!(self, Self::Creating | Self::Growing { .. })
+    }
+
+    /// With the number of partitions that the topic has.
+    fn encode(self, partitions: PartitionId) -> String {
+        match self {
+            Self::Creating => format!("creating {partitions}"),
+            Self::Live => format!("live {partitions}"),
+            Self::Growing { to } => format!("growing {partitions} {to}"),
+            Self::Deleting => format!("deleting {partitions}"),
+        }
+    }
+
+    fn decode<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<(Self, PartitionId)> {
+        let word = words.next()?;
+        let partitions = words.next()?.parse().ok()?;
+        let state = match word {
+            "creating" => Self::Creating,
+            "live" => Self::Live,
+            "growing" => Self::Growing { to: words.next()?.parse().ok()? },
+            "deleting" => Self::Deleting,
+            _ => return None,
+        };
+        words.next().is_none().then_some((state, partitions))
     }
 }
 
@@ -100,7 +133,7 @@ impl Manifest {
         let mut text = format!("{FIRST_LINE}\ndirectory {}\n", self.directory);
         // Writing to a string does not fail.
         for (name, TopicEntry { id, state, config }) in &self.topics {
-            _ = writeln!(text, "topic {} {id} {} {}", name.as_str(), state.word(), config.partitions);
+            _ = writeln!(text, "topic {} {id} {}", name.as_str(), state.encode(config.partitions));
             for (name, value) in config.entries() {
                 _ = writeln!(text, "config {name} {value}");
             }
@@ -180,14 +213,14 @@ fn decode_topic(text: &str) -> Result<(TopicName, TopicEntry)> {
     let mut word = || words.next().ok_or_else(malformed);
     let name = TopicName::new(word()?).map_err(|_| malformed())?;
     let id = TopicId::parse(word()?).ok_or_else(malformed)?;
-    let state = TopicState::parse(word()?).ok_or_else(malformed)?;
-    let partitions = word()?.parse().map_err(|_| malformed())?;
-    if words.next().is_some() {
-        return Err(malformed());
-    }
+    let (state, partitions) = TopicState::decode(words).ok_or_else(malformed)?;
     // A topic that exists leaves nothing to the broker.
     let config = TopicConfig::new().partitions(partitions).or_durability(Durability::Synced);
     config.validate().map_err(|_| malformed())?;
+    if let TopicState::Growing { to } = state {
+        let is_more = to > partitions && TopicConfig::new().partitions(to).validate().is_ok();
+        is_more.then_some(()).ok_or_else(malformed)?;
+    }
     Ok((name, TopicEntry { id, state, config }))
 }
 

@@ -2,9 +2,12 @@
 //!
 //! Nothing here knows what producers and consumers are.
 
+mod altering;
 mod candidate;
 mod checkpoints;
 mod closing;
+mod creating;
+mod deleting;
 mod directory;
 mod environment;
 mod handle;
@@ -13,6 +16,8 @@ mod marker;
 mod open;
 mod options;
 mod partition;
+mod partition_dirs;
+mod partition_list;
 mod partition_metadata;
 mod recovery_report;
 mod reserve;

@@ -11,7 +11,7 @@ use super::checkpoints::{self, Checkpoints};
 use super::closing::{Closing, Lease};
 use super::directory::{Verdict, judge, not_ours};
 use super::environment::Environment;
-use super::manifest::{Manifest, TopicEntry, TopicState};
+use super::manifest::{Manifest, TopicEntry};
 use super::marker::{self, Marker};
 use super::options::BrokerOptions;
 use super::recovery_report::RecoveryReport;
@@ -221,7 +221,7 @@ impl Opening {
                 candidates.push(Candidate::new(name, entry, context, proven, &self.env.root)?);
             }
         }
-        // What is left belongs to topics that are no more.
+        // What is left belongs to topics that are no more, or to partitions that did not come.
         ends.retain(|owner| !slots.contains_key(owner));
         Ok(candidates)
     }
@@ -248,7 +248,7 @@ impl Opening {
 }
 
 fn live(manifest: &Manifest) -> impl Iterator<Item = (&TopicName, &TopicEntry)> {
-    manifest.topics.iter().filter(|(_, entry)| entry.state == TopicState::Live)
+    manifest.topics.iter().filter(|(_, entry)| entry.state.is_there())
 }
 
 /// Puts the partitions together again, topic by topic.

@@ -18,7 +18,7 @@ use crate::vfs::VfsLock;
 
 /// An open data directory.
 ///
-/// Locks, in the order in which they are taken: `admin` (held while topics are created and deleted), `topics`.
+/// Locks, in the order in which they are taken: `admin` (held while topics are created, altered and deleted), `topics`.
 #[derive(Debug)]
 pub struct Shared {
     pub(super) env: Environment,
@@ -41,15 +41,15 @@ pub struct Shared {
 #[derive(Debug)]
 pub struct Admin {
     pub manifest: Manifest,
-    /// Why topics are no longer created or deleted: a step failed, and the disk may hold either side of it, or the
-    /// broker is being closed.
+    /// Why topics are no longer created, altered or deleted: a step failed, and the disk may hold either side of it, or
+    /// the broker is being closed.
     pub failed: Option<Error>,
     /// Released when the broker closes; `None` from then on.
     pub lock: Option<Box<dyn VfsLock>>,
 }
 
 impl Admin {
-    /// Fails if topics can no longer be created and deleted.
+    /// Fails if topics can no longer be created, altered and deleted.
     pub fn check(&self) -> Result<()> {
         if self.lock.is_none() {
             return Err(closed());

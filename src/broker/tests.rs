@@ -12,9 +12,12 @@ const ID: &str = "rE6H2AcSSMCQ7GdNHWIEMQ";
 
 fn manifest() -> Manifest {
     let mut manifest = Manifest { directory: DirectoryId::parse(ID).unwrap(), topics: BTreeMap::new() };
-    for (name, state) in
-        [("orders", TopicState::Live), ("a.new-one", TopicState::Creating), ("old_one", TopicState::Deleting)]
-    {
+    for (name, state) in [
+        ("orders", TopicState::Live),
+        ("a.new-one", TopicState::Creating),
+        ("more", TopicState::Growing { to: 6 }),
+        ("old_one", TopicState::Deleting),
+    ] {
         let config = TopicConfig::new().partitions(3).segment_bytes(4096).durability(Durability::Synced);
         let entry = TopicEntry { id: TopicId::parse(ID).unwrap(), state, config };
         manifest.topics.insert(TopicName::new(name).unwrap(), entry);
@@ -37,6 +40,7 @@ fn a_manifest_reads_back() {
     }
     let text = manifest().encode();
     assert!(text.contains(&format!("topic orders {ID} live 3\nconfig segment.bytes 4096\n")), "{text}");
+    assert!(text.contains(&format!("topic more {ID} growing 3 6\nconfig segment.bytes 4096\n")), "{text}");
 }
 
 #[test]
@@ -60,6 +64,13 @@ fn a_manifest_in_another_form_is_refused_though_its_checksum_is_right() {
         ("live 3", "live 0"),
         ("live 3", "live -3"),
         ("live 3", "live 3 4"),
+        ("growing 3 6", "growing 3"),
+        ("growing 3 6", "growing 3 3"),
+        ("growing 3 6", "growing 6 3"),
+        ("growing 3 6", "growing 3 10001"),
+        ("growing 3 6", "growing 3 -6"),
+        ("growing 3 6", "growing 3 6 9"),
+        ("growing 3 6", "growing  3 6"),
         ("config segment.bytes 4096\n", "config segment.bytes 4096\nconfig segment.bytes 4096\n"),
         ("config segment.bytes 4096", "config segment.bytes 12"),
         ("config segment.bytes 4096", "config  segment.bytes 4096"),

@@ -47,16 +47,18 @@ impl Topic {
         self.logs.id
     }
 
-    /// The configuration, as it is stored with the topic.
+    /// The configuration of this moment, as it is stored with the topic;
+    /// [`alter_topic`](crate::Broker::alter_topic) changes it.
     #[must_use]
-    pub fn config(&self) -> &TopicConfig {
-        &self.logs.config
+    pub fn config(&self) -> TopicConfig {
+        self.logs.config()
     }
 
-    /// How many partitions the topic has; they are numbered from 0.
+    /// How many partitions the topic has at this moment, numbered from 0: they can become
+    /// [more](crate::Broker::alter_topic), and never fewer.
     #[must_use]
     pub fn partition_count(&self) -> PartitionId {
-        self.logs.config.partitions
+        self.logs.logs.count()
     }
 
     /// A partition.
@@ -67,7 +69,8 @@ impl Topic {
         self.log(partition).map(|log| Partition::new(Arc::clone(&self.broker), Arc::clone(log)))
     }
 
-    /// The partition to which records with this key go, as Kafka's Java client chooses it (murmur2).
+    /// The partition to which records with this key go, as Kafka's Java client chooses it (murmur2). Where partitions
+    /// are [added](crate::Broker::alter_topic) it is another one for most keys.
     ///
     /// ```
     /// # let dir = std::env::temp_dir().join(format!("ottla-doc-key-{}", std::process::id()));
@@ -87,13 +90,13 @@ impl Topic {
         self.partition(partition_for_key(key.as_ref(), self.partition_count()))
     }
 
-    /// Every partition, in order.
+    /// Every partition of this moment, in order.
     pub fn partitions(&self) -> impl Iterator<Item = Partition> + '_ {
         self.logs.logs.iter().map(|log| Partition::new(Arc::clone(&self.broker), Arc::clone(log)))
     }
 
     pub(crate) fn log(&self, partition: PartitionId) -> Result<&Arc<PartitionLog>> {
-        self.logs.logs.get(partition as usize).ok_or_else(|| {
+        self.logs.logs.get(partition).ok_or_else(|| {
             let count = self.partition_count();
             Error::new(ErrorKind::UnknownTopicOrPartition, "there is no such partition")
                 .in_partition(self.name(), partition)

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::partition_list::PartitionList;
 use crate::config::TopicConfig;
 use crate::model::{TopicId, TopicName};
 use crate::partition_log::PartitionLog;
@@ -17,15 +18,28 @@ pub type Topics = RwLock<BTreeMap<TopicName, Arc<TopicLogs>>>;
 pub struct TopicLogs {
     pub name: TopicName,
     pub id: TopicId,
-    pub config: TopicConfig,
-    /// Partition 0, 1, 2, …
-    pub logs: Vec<Arc<PartitionLog>>,
+    pub logs: PartitionList,
     pub sticky: StickyPartitioner,
+    config: RwLock<TopicConfig>,
 }
 
 impl TopicLogs {
     pub fn new(name: TopicName, id: TopicId, config: TopicConfig, logs: Vec<Arc<PartitionLog>>) -> Self {
         let sticky = StickyPartitioner::new(config.partitions);
-        Self { name, id, config, logs, sticky }
+        let list = PartitionList::default();
+        list.extend(logs);
+        Self { name, id, logs: list, sticky, config: RwLock::new(config) }
+    }
+
+    pub fn config(&self) -> TopicConfig {
+        self.config.read().clone()
+    }
+
+    /// Takes over a configuration, and the partitions that it has more. Who sees one of both sees the other.
+    pub fn alter(&self, config: &TopicConfig, more: Vec<Arc<PartitionLog>>) {
+        self.logs.iter().for_each(|log| log.configure(config));
+        let mut current = self.config.write();
+        self.logs.extend(more);
+        *current = config.clone();
     }
 }

@@ -54,6 +54,8 @@ struct State {
 struct Cell {
     /// The newest content, written or waiting for the sync to end; `None` for a free cell.
     newest: Option<(Owner, ProvenEnd)>,
+    /// Of a free cell the last owner, whom the twins still name.
+    last: Option<Owner>,
     /// Of the newest content, or of the last owner's: a new owner goes on from it.
     sequence: u64,
     /// The twin that holds the newest durable content; the other one is written.
@@ -142,24 +144,37 @@ impl EndsFile {
         for cell in &mut state.cells {
             if cell.newest.is_some_and(|(owner, _)| !keep(&owner)) {
                 // The slots stay as they are until the cell has a new owner; nobody asks for the old one.
+                cell.last = cell.newest.map(|(owner, _)| owner);
                 (cell.newest, cell.waiting) = (None, false);
             }
         }
     }
 
-    /// Gives each of these new owners a free cell.
+    /// Gives each of these new owners a free cell: the one that it had before, if there is one, for a partition
+    /// whose making was taken back may be made again, and two cells must not name it.
     pub fn claim(self: &Arc<Self>, owners: impl IntoIterator<Item = Owner>) -> Vec<EndsSlot> {
         let mut state = self.state.lock();
-        let mut at = 0;
-        let mut claim = |owner| {
-            while state.cells.get(at).is_some_and(|cell| cell.newest.is_some()) {
-                at = at.saturating_add(1);
-            }
+        let named = |(at, cell): (usize, &Cell)| Some((cell.newest.map(|(of, _)| of).or(cell.last)?, at));
+        let named: HashMap<Owner, usize> = state.cells.iter().enumerate().filter_map(named).collect();
+        let is_free =
+            |state: &State, at: usize| state.cells.get(at).is_some_and(|cell| cell.newest.is_none());
+        let mut next = 0;
+        let mut claim = |owner: Owner| {
+            let had = named.get(&owner).copied().filter(|at| {
+                is_free(&state, *at)
+                    || state.cells.get(*at).and_then(Cell::slot).is_some_and(|slot| slot.owner == owner)
+            });
+            let at = had.unwrap_or_else(|| {
+                while next < state.cells.len() && !is_free(&state, next) {
+                    next = next.saturating_add(1);
+                }
+                next
+            });
             if at == state.cells.len() {
                 state.cells.push(Cell::default());
             }
             if let Some(cell) = state.cells.get_mut(at) {
-                cell.newest = Some((owner, ProvenEnd::default()));
+                (cell.newest, cell.last) = (Some((owner, ProvenEnd::default())), None);
             }
             self.handle(owner, at)
         };
@@ -332,6 +347,7 @@ fn choose(first: Option<Slot>, second: Option<Slot>) -> Cell {
     let (newest, durable) = if second_is_newer { (second, Twin::Second) } else { (first, Twin::First) };
     Cell {
         newest: newest.map(|slot| (slot.owner, slot.end)),
+        last: None,
         sequence: newest.map_or(0, |slot| slot.sequence),
         durable,
         written: false,

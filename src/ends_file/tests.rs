@@ -177,3 +177,33 @@ fn a_file_that_is_none_is_refused() {
     file(&vfs).set_len(0).unwrap();
     assert!(open().is_corruption());
 }
+
+/// A partition whose making was taken back is made again, when other cells are free, too: its old slot, which may be
+/// on the disk for ever, must not speak for it.
+#[test]
+fn a_partition_that_is_claimed_again_has_one_cell() {
+    let vfs = MemoryVfs::new();
+    let mut ends = create(&vfs);
+    let claim = |ends: &Arc<EndsFile>, partitions: std::ops::Range<u32>| {
+        let slots = ends.claim(partitions.map(owner));
+        slots.iter().for_each(|slot| slot.publish(end(0), Duration::ZERO));
+        ends.sync().unwrap();
+        slots
+    };
+    claim(&ends, 0..6);
+    for round in 0..2 {
+        // The others are another topic's, which goes.
+        ends.retain(|owner| owner.partition == 0);
+        if round == 1 {
+            // What nobody has freed in this life.
+            ends = Arc::new(reopen(&vfs));
+        }
+        let slots = claim(&ends, 4..6);
+        for (slot, offset) in slots.iter().zip([14, 15]) {
+            slot.publish(end(offset), Duration::ZERO);
+        }
+        ends.sync().unwrap();
+        let proven = proven(&vfs);
+        assert_eq!((proven[&owner(4)], proven[&owner(5)]), (end(14), end(15)), "round {round}");
+    }
+}

@@ -17,7 +17,6 @@ const KEEP_CAPACITY: usize = 4 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Accumulator {
     batch_limit: usize,
-    timestamp_type: TimestampType,
     filled: Filled,
     open: Option<Open>,
     /// What of the broker's buffer memory the records take.
@@ -28,6 +27,7 @@ pub struct Accumulator {
 struct Open {
     builder: BatchBuilder,
     first_timestamp: Timestamp,
+    timestamp_type: TimestampType,
 }
 
 /// Batches that take no more records, one behind the other in a buffer; their headers are still to be written.
@@ -42,16 +42,16 @@ pub struct Filled {
 impl Accumulator {
     /// `batch_size` is the size up to which records share a batch; a larger record gets one of its own.
     pub fn new(batch_size: usize, config: &TopicConfig, memory: &Arc<BufferMemory>) -> Self {
-        let most = config.max_message_bytes.min(config.segment_bytes);
-        let batch_limit = batch_size.min(usize::try_from(most).unwrap_or(usize::MAX));
         let held = Held::new(memory);
-        Self {
-            batch_limit,
-            timestamp_type: config.timestamp_type,
-            filled: Filled::default(),
-            open: None,
-            held,
-        }
+        let mut accumulator = Self { batch_limit: 0, filled: Filled::default(), open: None, held };
+        accumulator.limit(batch_size, config);
+        accumulator
+    }
+
+    /// Changes the size up to which records share a batch. What is larger already takes no more records.
+    pub fn limit(&mut self, batch_size: usize, config: &TopicConfig) {
+        let most = config.max_message_bytes.min(config.segment_bytes);
+        self.batch_limit = batch_size.min(usize::try_from(most).unwrap_or(usize::MAX));
     }
 
     /// How many bytes wait to be written.
@@ -64,15 +64,19 @@ impl Accumulator {
         self.len() >= self.batch_limit
     }
 
-    /// Adds a record; `encoded_len` is that of `parts`.
+    /// Adds a record; `encoded_len` is that of `parts`. A batch has one kind of timestamps: another one begins another.
     pub fn push(
         &mut self,
         offset: Offset,
         timestamp: Timestamp,
+        timestamp_type: TimestampType,
         parts: &RecordParts<'_>,
         encoded_len: usize,
     ) {
-        if self.open.as_ref().is_some_and(|open| !self.has_room(open, timestamp, encoded_len)) {
+        let fits = |open: &Open| {
+            open.timestamp_type == timestamp_type && self.has_room(open, timestamp, encoded_len)
+        };
+        if self.open.as_ref().is_some_and(|open| !fits(open)) {
             self.close();
         }
         let buffer = &mut self.filled.buffer;
@@ -80,6 +84,7 @@ impl Accumulator {
         let open = self.open.get_or_insert_with(|| Open {
             builder: BatchBuilder::begin(buffer, offset, timestamp),
             first_timestamp: timestamp,
+            timestamp_type,
         });
         open.builder.push(buffer, offset, timestamp, parts);
         self.held.add(buffer.len().saturating_sub(before));
@@ -88,7 +93,7 @@ impl Accumulator {
     /// Adds a batch as it is, behind the open one; returns the greatest timestamp of its records.
     pub fn push_batch(&mut self, base_offset: Offset, batch: EncodedBatch) -> Timestamp {
         self.close();
-        let EncodedBatch { buffer, builder, .. } = batch;
+        let EncodedBatch { buffer, builder, timestamp_type, .. } = batch;
         let Some(builder) = builder else { return -1 };
         let mut pending = builder.finish(&buffer);
         let start = self.filled.buffer.len();
@@ -96,7 +101,7 @@ impl Accumulator {
         self.held.add(buffer.len());
         pending.bytes = start..self.filled.buffer.len();
         pending.header.base_offset = base_offset;
-        pending.header.attributes = Attributes::new(self.timestamp_type);
+        pending.header.attributes = Attributes::new(timestamp_type);
         let timestamp = pending.header.max_timestamp;
         self.filled.batches.push(pending);
         timestamp
@@ -123,7 +128,7 @@ impl Accumulator {
     fn has_room(&self, open: &Open, timestamp: Timestamp, encoded_len: usize) -> bool {
         let fits = open.builder.size(&self.filled.buffer) + max_record_size(encoded_len) <= self.batch_limit;
         // All records of a batch share one append time, which each of them was told when it was sent.
-        let same_time = match self.timestamp_type {
+        let same_time = match open.timestamp_type {
             TimestampType::CreateTime => true,
             TimestampType::LogAppendTime => timestamp == open.first_timestamp,
         };
@@ -133,7 +138,7 @@ impl Accumulator {
     fn close(&mut self) {
         if let Some(open) = self.open.take() {
             let mut batch = open.builder.finish(&self.filled.buffer);
-            batch.header.attributes = Attributes::new(self.timestamp_type);
+            batch.header.attributes = Attributes::new(open.timestamp_type);
             self.filled.batches.push(batch);
         }
     }

@@ -17,9 +17,10 @@ impl PartitionLog {
     /// Returns once the record has come so far.
     pub fn wait(&self, record: Assigned, reach: Reach) -> Result<()> {
         check_process(&self.context.mark)?;
-        let reach = self.at_least(reach);
         let mut state = self.commit.state.lock();
         loop {
+            // The topic's level may change meanwhile.
+            let reach = self.at_least(reach);
             if let Some(outcome) = self.outcome(&state, record, reach) {
                 return outcome;
             }
@@ -63,10 +64,10 @@ impl PartitionLog {
         if let Err(error) = check_process(&self.context.mark) {
             return Poll::Ready(Err(error));
         }
-        let reach = self.at_least(reach);
         // Wakers are the user's: they are cloned and dropped without a lock.
         let waker = waker.clone();
         let mut state = self.commit.state.lock();
+        let reach = self.at_least(reach);
         if let Some(outcome) = self.outcome(&state, record, reach) {
             let before = registration.take().and_then(|registration| state.waiting.remove(registration));
             drop(state);
@@ -158,14 +159,17 @@ impl PartitionLog {
             let appends = self.appends.lock();
             (appends.assigned, appends.round)
         };
-        let come = self.commit.end(self.at_least(reach)).offset;
+        let come = {
+            let state = self.commit.state.lock();
+            state.end(self.at_least(reach)).offset
+        };
         let offset = end.checked_sub(1).filter(|last| *last >= come)?;
         Some(Assigned { offset, round, timestamp: 0 })
     }
 
     /// What a record has to reach for the topic to acknowledge and show it.
     pub(super) fn visible_reach(&self) -> Reach {
-        if self.context.config.level().is_written_enough() { Reach::Written } else { Reach::Durable }
+        if self.level().is_written_enough() { Reach::Written } else { Reach::Durable }
     }
 
     /// What was asked for, or what the topic promises, whichever is more.

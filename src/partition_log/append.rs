@@ -34,10 +34,11 @@ impl PartitionLog {
         let encoded_len = parts.encoded_len();
         self.check_timestamp(record)?;
         self.check_size(size_alone(encoded_len), 1)?;
-        let timestamp = self.timestamp_of(record);
+        let kind = self.settings.timestamp_type();
+        let timestamp = self.timestamp_of(record, kind);
         self.with_offsets(1, if_full, |appends| {
             let offset = appends.assigned;
-            appends.accumulator.push(offset, timestamp, &parts, encoded_len);
+            appends.accumulator.push(offset, timestamp, kind, &parts, encoded_len);
             Ok(timestamp)
         })
     }
@@ -45,10 +46,11 @@ impl PartitionLog {
     /// Gives the records their offsets, one behind the other, in a record batch of their own: all of them or
     /// none, also after a crash. What is returned is the last of them.
     pub fn append_batch(&self, records: &[Record<'_>], if_full: IfFull) -> Result<Assigned> {
-        let mut batch = EncodedBatch::new(self.context.config.timestamp_type);
+        let kind = self.settings.timestamp_type();
+        let mut batch = EncodedBatch::new(kind);
         for record in records {
             self.check_timestamp(record)?;
-            batch.push(self.timestamp_of(record), &parts(record));
+            batch.push(self.timestamp_of(record, kind), &parts(record));
         }
         self.check_size(batch.size(), records.len())?;
         let taken = self.with_offsets(records.len() as u64, if_full, |appends| {
@@ -155,12 +157,7 @@ impl PartitionLog {
 
     /// `size` is that of the smallest batch that holds the records.
     fn check_size(&self, size: usize, records: usize) -> Result<()> {
-        let config = &self.context.config;
-        let (name, most) = if config.max_message_bytes <= config.segment_bytes {
-            ("max.message.bytes", config.max_message_bytes)
-        } else {
-            ("segment.bytes", config.segment_bytes)
-        };
+        let (name, most) = self.settings.batch_limit();
         if size as u64 <= most {
             return Ok(());
         }
@@ -171,8 +168,8 @@ impl PartitionLog {
             .advise(format!("{name} allows {most}: send less at a time, or raise it")))
     }
 
-    fn timestamp_of(&self, record: &Record<'_>) -> Timestamp {
-        match (self.context.config.timestamp_type, record.timestamp) {
+    fn timestamp_of(&self, record: &Record<'_>, kind: TimestampType) -> Timestamp {
+        match (kind, record.timestamp) {
             (TimestampType::CreateTime, Some(timestamp)) => timestamp,
             _ => self.context.clock.now(),
         }

@@ -38,8 +38,8 @@ pub(super) struct State {
     pub upkeep: Upkeep,
     pub stop: Option<Stop>,
     pub fallbacks: Fallbacks,
-    /// Whether the end has fallen back since the last announcement.
-    pub fell_back: bool,
+    /// Whether the next announcement may concern everybody who waits, whatever the ends are.
+    pub wakes_all: bool,
     pub waiting: Waiting,
 }
 
@@ -101,7 +101,7 @@ impl Commit {
             upkeep: Upkeep::default(),
             stop,
             fallbacks: Fallbacks::default(),
-            fell_back: false,
+            wakes_all: false,
             waiting: Waiting::default(),
         };
         Self {
@@ -203,7 +203,7 @@ impl PartitionLog {
     /// Tells everybody who may want to know that something has changed.
     pub(super) fn announce(&self, state: &mut MutexGuard<'_, State>) {
         let (written, durable) = (state.written.offset, state.durable.offset);
-        let woken = match state.stop.is_some() || std::mem::take(&mut state.fell_back) {
+        let woken = match state.stop.is_some() || std::mem::take(&mut state.wakes_all) {
             true => state.waiting.take_all(),
             false => state.waiting.take_reached(written, durable),
         };
@@ -221,7 +221,7 @@ impl PartitionLog {
         if let Some((round, error)) = led.fell_back {
             let end = led.written.unwrap_or(state.written);
             state.fallbacks.add(round, end.offset, &error);
-            state.fell_back = true;
+            state.wakes_all = true;
         }
         let Some(end) = led.written else { return };
         debug_assert!(end.offset >= state.written.offset, "the log never shrinks");

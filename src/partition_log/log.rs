@@ -11,6 +11,7 @@ use super::buffer::BufferMemory;
 use super::commit::{Commit, Reach};
 use super::listeners::Listeners;
 use super::reader::BatchReader;
+use super::settings::Settings;
 use super::stop::{Stop, check_process};
 use super::urgency::Urgency;
 use super::writer::{Epochs, LogEnd, Writer};
@@ -30,6 +31,7 @@ use crate::vfs::ProcessMark;
 pub struct LogContext {
     pub topic: Arc<str>,
     pub partition: PartitionId,
+    /// As the partition is opened; it can [change](PartitionLog::configure).
     pub config: TopicConfig,
     pub dir: SegmentDir,
     pub clock: Clock,
@@ -75,6 +77,7 @@ pub enum LastStop {
 #[derive(Debug)]
 pub struct PartitionLog {
     pub(super) context: LogContext,
+    pub(super) settings: Settings,
     pub(super) log_start: Offset,
     /// How often the partition was opened.
     pub(super) generation: u32,
@@ -208,6 +211,7 @@ impl PartitionLog {
             segments,
             epochs: every_epoch,
             listeners: Listeners::default(),
+            settings: Settings::new(&context.config),
             reminder: context.agenda.add(Weak::<Self>::clone(log) as Weak<dyn Chore>),
             urgency: Urgency::default(),
             context,
@@ -229,7 +233,7 @@ impl PartitionLog {
 
     /// The offset behind the last record that readers see: it is durable on a synced topic, and written on another.
     pub fn high_watermark(&self) -> Offset {
-        self.commit.end(self.visible_reach()).offset
+        self.visible_end().offset
     }
 
     /// The end up to which everything has come so far.
@@ -326,7 +330,7 @@ impl PartitionLog {
     pub(super) fn segment_at(&self, offset: Offset) -> Result<(Segment, u64)> {
         // In this order: the list is then at least as new as the end, which lies in its last segment or in one
         // that has been sealed since.
-        let end = self.commit.end(self.visible_reach());
+        let end = self.visible_end();
         let segments = self.segments.read();
         let behind = segments.partition_point(|segment| segment.base_offset() <= offset);
         match behind.checked_sub(1).and_then(|at| segments.get(at)) {

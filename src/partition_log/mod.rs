@@ -13,6 +13,7 @@ mod listeners;
 mod log;
 mod reader;
 mod recovery;
+mod settings;
 mod stop;
 #[cfg(test)]
 mod tests;
@@ -28,5 +29,6 @@ pub use leader_epoch::LeaderEpochs;
 pub use log::{Assigned, LastStop, LogContext, PartitionLog};
 pub use reader::BatchReader;
 pub use recovery::{Cut, Plan, cut_back, plan, preserve, settle};
+pub use settings::Held;
 pub use stop::check_process;
 pub use waiting::Registration;

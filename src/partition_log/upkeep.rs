@@ -37,7 +37,7 @@ impl PartitionLog {
         self.remind_of_sync(state);
     }
 
-    fn remind_of_sync(&self, state: &State) {
+    pub(super) fn remind_of_sync(&self, state: &State) {
         if let Some(due) = self.sync_due(state) {
             self.reminder.set(due);
         }
@@ -45,7 +45,7 @@ impl PartitionLog {
 
     /// When what is written has to be synced.
     fn sync_due(&self, state: &State) -> Option<Duration> {
-        match self.context.config.level() {
+        match self.level() {
             Durability::Interval(most) => Some(state.upkeep.unsynced_since?.saturating_add(most)),
             Durability::Synced | Durability::Os => None,
         }
@@ -57,7 +57,7 @@ impl PartitionLog {
         if state.upkeep.rolled >= MOST_ROLLED {
             return true;
         }
-        match (self.context.config.level(), state.upkeep.unsynced_since) {
+        match (self.level(), state.upkeep.unsynced_since) {
             (Durability::Interval(most), Some(since)) => {
                 self.context.clock.monotonic() > since.saturating_add(most).saturating_add(most)
             }

@@ -197,6 +197,11 @@ impl Writer {
         Some(UnsyncedLog { rolled, active: active.unsynced(), end: LogEnd::of(active) })
     }
 
+    /// Has what is written from now on, and the next roll, follow this configuration.
+    pub fn configure(&mut self, config: &TopicConfig) {
+        self.config = config.clone();
+    }
+
     /// How many segments were rolled and are not synced.
     pub fn rolled(&self) -> usize {
         self.rolled.len()

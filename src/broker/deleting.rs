@@ -1,0 +1,47 @@
+//! Deleting a topic: the steps, each durable before the next begins.
+
+use super::manifest::{TopicEntry, TopicState};
+use super::partition_dirs;
+use super::reserve;
+use super::shared::{Admin, Shared};
+use super::topics::{free_slots, live, store};
+use crate::error::{Error, Result};
+use crate::model::TopicName;
+
+/// Deletes a topic: from the moment at which the manifest says so it is gone, whatever happens then.
+pub fn delete(shared: &Shared, name: &str) -> Result<()> {
+    shared.check_open()?;
+    let name = TopicName::new(name)?;
+    let mut admin = shared.admin.lock();
+    admin.check()?;
+    let entry = live(&admin, &name)?;
+
+    let place = |error: Error| error.in_topic(name.as_str());
+    partition_dirs::check_removable(&shared.env, &name, &entry).map_err(place)?;
+    let deleting = TopicEntry { state: TopicState::Deleting, ..entry };
+    let stored = store(shared, &mut admin, &name, Some(&deleting));
+    if let (Err(error), Some(_), Some(topic)) = (&stored, &admin.failed, shared.topics.read().get(&name)) {
+        // The disk may say that the topic is being deleted: nothing may be acknowledged in it any more.
+        topic.logs.iter().for_each(|log| log.fail(error.clone()));
+    }
+    stored.map_err(place)?;
+    let removed = shared.topics.write().remove(&name);
+    if let Some(topic) = removed {
+        topic.logs.iter().for_each(|log| log.delete());
+    }
+    remove(shared, &mut admin, &name, &deleting).map_err(place)?;
+    // Deleting may have needed it, and has made room for it.
+    reserve::set_aside(shared.env.vfs.as_ref(), &shared.env.root, shared.env.options.reserve)
+}
+
+/// Removes the directories of a topic that is not, or no longer, live, and then its entry.
+pub fn remove(shared: &Shared, admin: &mut Admin, name: &TopicName, entry: &TopicEntry) -> Result<()> {
+    let partitions = 0..entry.config.partitions;
+    let removed = partition_dirs::remove(&shared.env, name, entry, partitions.clone())
+        .and_then(|()| store(shared, admin, name, None));
+    free_slots(shared, entry.id, partitions);
+    if let Err(error) = &removed {
+        admin.failed.get_or_insert_with(|| error.clone());
+    }
+    removed
+}
