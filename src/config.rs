@@ -198,7 +198,7 @@ impl TopicConfig {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfig`] for an unknown name, or text that is no value for it. Bounds are checked
-    /// when a topic is created.
+    /// when a topic is created or altered.
     pub fn set(mut self, name: &str, value: &str) -> Result<Self> {
         let Some(entry) = ENTRIES.iter().find(|entry| entry.name == name) else {
             let known: Vec<&str> = ENTRIES.iter().map(|entry| entry.name).collect();

@@ -106,6 +106,23 @@ fn a_worker_and_its_senders() -> Result<()> {
     })
 }
 
+/// Change a setting, and add partitions, while the service runs.
+#[test]
+fn alter_a_topic() -> Result<()> {
+    let broker = Broker::in_memory()?;
+    let orders = broker.ensure_topic("orders", TopicConfig::new().partitions(3))?;
+    let producer = orders.producer();
+    producer.send(Record::new("paid").key("order-42"))?.wait()?;
+
+    broker.alter_topic("orders", orders.config().segment_bytes(64 << 20).partitions(6))?;
+    assert_eq!(orders.partition_count(), 6);
+    producer.send(Record::new("sent").key("order-42"))?.wait()?; // perhaps to another partition than before
+
+    let mut consumer = broker.consumer().assign(orders.partitions())?;
+    assert_eq!(consumer.poll(Duration::from_secs(1))?.len(), 2);
+    Ok(())
+}
+
 /// A clone in another part of the service learns that the broker was closed.
 #[test]
 fn closing_ends_every_handle() -> Result<()> {

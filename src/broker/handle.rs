@@ -119,7 +119,8 @@ impl Broker {
     /// ```
     ///
     /// Handles that are there go on working, and everything that is sent after this has returned follows the new
-    /// configuration; what was sent before stays as it is, above a lower limit, too. A configuration without a
+    /// configuration (of `index.interval.bytes`, the segments that are begun); what was sent before stays as it is,
+    /// above a lower limit, too. A configuration without a
     /// [durability](TopicConfig::durability) keeps the topic's. Where nothing differs, nothing is written. Whoever
     /// [ensures](Self::ensure_topic) the topic asks for the new configuration from then on.
     ///

@@ -1,5 +1,6 @@
 //! The suites over the whole library, one module a theme.
 
+mod altering;
 mod bad_input;
 mod checkpoints;
 mod damage;
@@ -7,6 +8,7 @@ mod decoders;
 mod deliveries;
 mod durability;
 mod full_disk;
+mod growing;
 
 mod levels;
 mod owners;

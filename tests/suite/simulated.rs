@@ -21,10 +21,14 @@ struct Workload<'a> {
     told: &'a mut Told,
 }
 
-/// By topic: what was sent, in order, and how many of it were acknowledged.
+/// By place, which is a partition, written `topic/partition`, or the first one of a `topic`: what was sent, in order,
+/// and how many of it were acknowledged.
 #[derive(Clone, Debug, Default)]
 struct Told {
     topics: BTreeMap<&'static str, Sent>,
+    /// By topic, once it was altered: its configuration, and one that it may have instead, since nobody has said
+    /// whether the alteration was done.
+    altered: BTreeMap<&'static str, (TopicConfig, Option<TopicConfig>)>,
     /// A deletion that was begun and not acknowledged: the topic may be there or not.
     maybe_deleted: BTreeSet<&'static str>,
 }
@@ -51,14 +55,13 @@ enum End {
     PowerCut,
 }
 
-impl Sent {
-    /// How many records have to be there.
-    fn promised(&self, name: &str, end: End) -> usize {
-        match (config(name).get("durability").as_deref(), end) {
-            (Some("synced"), _) | (_, End::Kill) => self.acknowledged,
-            _ => self.synced,
-        }
-    }
+/// The topic and the partition of a place.
+fn split(place: &str) -> (&str, u32) {
+    place.split_once('/').map_or((place, 0), |(topic, partition)| (topic, partition.parse().unwrap()))
+}
+
+fn is_synced(config: &TopicConfig) -> bool {
+    config.get("durability").as_deref() == Some("synced")
 }
 
 /// Topics are named after their level.
@@ -74,6 +77,18 @@ fn config(name: &str) -> TopicConfig {
 const INTERVAL: Duration = Duration::from_millis(100);
 
 impl Told {
+    /// The configuration that a topic has, as far as anybody has said.
+    fn config(&self, place: &str) -> TopicConfig {
+        let topic = split(place).0;
+        self.altered.get(topic).map_or_else(|| config(topic), |(config, _)| config.clone())
+    }
+
+    /// How many records of a place have to be there.
+    fn promised(&self, place: &str, end: End) -> usize {
+        let sent = &self.topics[place];
+        if is_synced(&self.config(place)) || end == End::Kill { sent.acknowledged } else { sent.synced }
+    }
+
     /// What became of the record at an offset: acknowledged, not written, or nobody knows.
     fn outcome<T>(&mut self, name: &'static str, offset: u64, outcome: ottla::Result<T>) -> Outcome {
         let sent = self.topics.entry(name).or_default();
@@ -96,7 +111,7 @@ impl Told {
 impl Workload<'_> {
     fn topic(&mut self, name: &'static str) -> ottla::Result<Topic> {
         self.told.topics.entry(name).or_default();
-        let topic = self.broker.ensure_topic(name, config(name))?;
+        let topic = self.broker.ensure_topic(split(name).0, self.told.config(name))?;
         self.told.topics.entry(name).or_default().created = true;
         Ok(topic)
     }
@@ -109,7 +124,7 @@ impl Workload<'_> {
             let sent = self.told.topics.entry(name).or_default();
             let number = u8::try_from(sent.values.len()).unwrap();
             let value = vec![number + 1; *size];
-            let delivery = topic.producer().send(Record::new(&value))?;
+            let delivery = topic.producer().send(Record::new(&value).partition(split(name).1))?;
             assert_eq!(delivery.offset(), sent.values.len() as u64);
             sent.values.push(value);
             deliveries.push(delivery);
@@ -150,6 +165,21 @@ impl Workload<'_> {
         Ok(())
     }
 
+    /// Alters a topic, its number of partitions perhaps; after a failure it goes on as it was.
+    fn alter(&mut self, name: &'static str, change: fn(TopicConfig) -> TopicConfig) -> Outcome {
+        self.topic(name)?;
+        let before = self.told.config(name);
+        let after = change(before.clone());
+        self.told.altered.insert(name, (before.clone(), Some(after.clone())));
+        self.broker.alter_topic(name, after.clone())?;
+        if is_synced(&before) || is_synced(&after) {
+            let places = self.told.topics.iter_mut().filter(|(place, _)| split(place).0 == name);
+            places.for_each(|(_, sent)| sent.synced = sent.acknowledged);
+        }
+        self.told.altered.insert(name, (after, None));
+        Ok(())
+    }
+
     fn reopen(&mut self) -> Outcome {
         self.broker.close(Duration::from_secs(10))?;
         self.told.topics.values_mut().for_each(|sent| sent.synced = sent.acknowledged);
@@ -186,7 +216,36 @@ fn open_at(vfs: &MemoryVfs, clock: &ManualClock) -> ottla::Result<Broker> {
 
 type Script = fn(&mut Workload<'_>) -> Outcome;
 
-const WORKLOADS: [(&str, Script); 8] = [
+const WORKLOADS: [(&str, Script); 10] = [
+    ("alter", |service| {
+        service.send("os", &[100])?;
+        service.send("os", &[600, 500])?;
+        _ = service.alter("os", |config| config.durability(Durability::Synced).segment_bytes(4096));
+        service.send("os", &[700])?;
+        service.send("os", &[300])?;
+        _ = service.alter("os", |config| config.durability(Durability::Os).segment_bytes(1024));
+        service.send("os", &[900])?;
+        service.reopen()?;
+        service.alter("os", |config| config.durability(Durability::Synced))?;
+        service.send("os", &[10])
+    }),
+    ("grow", |service| {
+        service.send("a", &[10])?;
+        let grown = service.alter("a", |config| config.partitions(2));
+        service.send("a", &[20])?;
+        if grown.is_ok() {
+            service.send("a/1", &[30])?;
+        }
+        let grown = service.alter("a", |config| config.partitions(4).durability(Durability::Os));
+        if grown.is_ok() {
+            service.send("a/3", &[40])?;
+            service.send("a/1", &[40])?;
+        }
+        service.reopen()?;
+        service.alter("a", |config| config.partitions(5).durability(Durability::Synced))?;
+        service.send("a/4", &[50, 60])?;
+        service.send("a", &[10])
+    }),
     ("os", |service| {
         service.send("os", &[100])?;
         service.send("os", &[600, 500])?;
@@ -269,7 +328,8 @@ fn run(script: Script, vfs: &MemoryVfs) -> Told {
 fn check(vfs: &MemoryVfs, told: &Told, end: End, what: &str) {
     let broker = open(vfs).unwrap_or_else(|error| panic!("{what}: {error}"));
     for (name, sent) in &told.topics {
-        let topic = match broker.topic(name) {
+        let (topic_name, partition) = split(name);
+        let topic = match broker.topic(topic_name) {
             Ok(topic) => topic,
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::UnknownTopicOrPartition);
@@ -277,18 +337,31 @@ fn check(vfs: &MemoryVfs, told: &Told, end: End, what: &str) {
                 continue;
             }
         };
-        let found = values(&topic.partition(0).unwrap()).unwrap_or_else(|error| panic!("{what}: {error}"));
+        if let Some((config, perhaps)) = told.altered.get(topic_name) {
+            let found = topic.config();
+            assert!(found == *config || Some(&found) == perhaps.as_ref(), "{what}: {found:?}");
+        }
+        let partition = topic.partition(partition).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let found = values(&partition).unwrap_or_else(|error| panic!("{what}: {error}"));
         assert!(sent.values.starts_with(&found), "{what}: {name} holds what was never sent: {found:?}");
-        let promised = sent.promised(name, end);
+        let promised = told.promised(name, end);
         assert!(found.len() >= promised, "{what}: {name} has {} records of {promised}", found.len());
         let torn = sent.batches.iter().find(|batch| batch.start < found.len() && found.len() < batch.end);
         assert_eq!(torn, None, "{what}: {name} holds {} records", found.len());
     }
     let names: Vec<_> = broker.topics().unwrap().iter().map(|topic| topic.name().to_owned()).collect();
     assert!(names.iter().all(|name| told.topics.contains_key(name.as_str())), "{what}: {names:?}");
-    for name in told.topics.keys() {
-        let topic = broker.ensure_topic(name, config(name)).unwrap();
-        topic.producer().send(Record::new("goes on")).unwrap().wait().unwrap();
+    for name in told.topics.keys().map(|place| split(place).0) {
+        let topic = broker.topic(name).or_else(|_| broker.create_topic(name, config(name))).unwrap();
+        for partition in 0..topic.partition_count() {
+            topic.producer().send(Record::new("goes on").partition(partition)).unwrap().wait().unwrap();
+        }
+    }
+    for name in told.altered.keys() {
+        // Nothing of partitions that did not come stands in the way of others.
+        let config = broker.topic(name).unwrap().config();
+        let more = config.clone().partitions(broker.topic(name).unwrap().partition_count() + 3);
+        broker.alter_topic(name, more).unwrap_or_else(|error| panic!("{what}: {error}"));
     }
     broker.close(Duration::from_secs(10)).unwrap_or_else(|error| panic!("{what}: {error}"));
     assert!(open(vfs).unwrap().recovery_report().is_clean(), "{what}");
@@ -303,21 +376,23 @@ fn check_power_cut_after_recovery(vfs: &MemoryVfs, told: &Told, seed: u64, what:
         let again =
             open(&image.vfs).unwrap_or_else(|error| panic!("{what}, recovered, then the power: {error}"));
         for topic in broker.topics().unwrap() {
-            let values =
-                |broker: &Broker| values(&broker.topic(topic.name()).unwrap().partition(0).unwrap()).unwrap();
-            assert_eq!(
-                values(&again),
-                values(&broker),
-                "{what}, recovered, then the power: {}",
-                topic.name()
-            );
+            let found = |broker: &Broker| {
+                let topic = broker.topic(topic.name()).unwrap();
+                let values: Vec<_> =
+                    topic.partitions().map(|partition| values(&partition).unwrap()).collect();
+                (topic.config(), values)
+            };
+            let what = format!("{what}, recovered, then the power: {}", topic.name());
+            assert_eq!(found(&again), found(&broker), "{what}");
         }
         std::mem::forget(again);
     }
     for name in told.topics.keys() {
-        let Ok(topic) = broker.topic(name) else { continue };
-        let mut found = values(&topic.partition(0).unwrap()).unwrap();
-        topic.producer().synced().send(Record::new("goes on")).unwrap().wait().unwrap();
+        let (topic, number) = split(name);
+        let Ok(topic) = broker.topic(topic) else { continue };
+        let mut found = values(&topic.partition(number).unwrap()).unwrap();
+        let record = Record::new("goes on").partition(number);
+        topic.producer().synced().send(record).unwrap().wait().unwrap();
         found.push(b"goes on".to_vec());
         shown.insert(*name, found);
     }
@@ -330,7 +405,8 @@ fn check_power_cut_after_recovery(vfs: &MemoryVfs, told: &Told, seed: u64, what:
             let what = format!("{what}, recovered, then the power: {profile:?}, {}", image.description);
             let broker = open(&image.vfs).unwrap_or_else(|error| panic!("{what}: {error}"));
             for (name, shown) in &shown {
-                let partition = broker.topic(name).unwrap().partition(0).unwrap();
+                let (topic, number) = split(name);
+                let partition = broker.topic(topic).unwrap().partition(number).unwrap();
                 assert_eq!(&values(&partition).unwrap(), shown, "{what}: {name}");
             }
             images += 1;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use ottla::internals::{DirEntry, EntryKind, MemoryVfs, OpenMode, Vfs, VfsFile, VfsLock, open_on};
@@ -56,6 +57,15 @@ pub struct Content {
 impl Drop for TempDir {
     fn drop(&mut self) {
         _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Tells threads that the test has ended, also where it ends by a panic.
+pub struct EndGuard<'a>(pub &'a AtomicBool);
+
+impl Drop for EndGuard<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
     }
 }
 
@@ -127,6 +137,8 @@ struct Failure {
     /// So many of them succeed before.
     after: usize,
     kind: io::ErrorKind,
+    /// Whether only one call fails.
+    once: bool,
 }
 
 impl ScriptedVfs {
@@ -142,6 +154,11 @@ impl ScriptedVfs {
         open_on(options, Arc::clone(self) as Arc<dyn Vfs>, Path::new(ROOT))
     }
 
+    /// The files themselves, without the script.
+    pub fn memory(&self) -> &MemoryVfs {
+        &self.inner
+    }
+
     /// What a file holds.
     pub fn content(&self, name: &str) -> Vec<u8> {
         let path = Path::new(ROOT).join(name);
@@ -155,7 +172,16 @@ impl ScriptedVfs {
 
     /// From now on calls that begin with `prefix` fail, after the next `after` of them.
     pub fn fail(&self, prefix: &str, after: usize, kind: io::ErrorKind) {
-        self.script.fails.lock().unwrap().push(Failure { prefix: prefix.to_owned(), after, kind });
+        self.add(Failure { prefix: prefix.to_owned(), after, kind, once: false });
+    }
+
+    /// One call that begins with `prefix` fails, after the next `after` of them.
+    pub fn fail_once(&self, prefix: &str, after: usize, kind: io::ErrorKind) {
+        self.add(Failure { prefix: prefix.to_owned(), after, kind, once: true });
+    }
+
+    fn add(&self, failure: Failure) {
+        self.script.fails.lock().unwrap().push(failure);
     }
 
     pub fn fail_no_more(&self) {
@@ -209,15 +235,24 @@ impl Script {
             pause = self.pause_changed.wait(pause).unwrap();
         }
         drop(pause);
-        for failure in &mut *self.fails.lock().unwrap() {
+        let mut fails = self.fails.lock().unwrap();
+        for number in 0..fails.len() {
+            let failure = &mut fails[number];
             if !call.starts_with(&failure.prefix) {
                 continue;
             }
             match failure.after.checked_sub(1) {
-                None => return Err(failure.kind.into()),
+                None => {
+                    let kind = failure.kind;
+                    if failure.once {
+                        fails.remove(number);
+                    }
+                    return Err(kind.into());
+                }
                 Some(left) => failure.after = left,
             }
         }
+        drop(fails);
         self.calls.lock().unwrap().push(call);
         Ok(())
     }

@@ -37,7 +37,7 @@ fn topics_come_back_with_their_configuration_and_their_id() {
     let found: Vec<_> = broker.topics().unwrap().iter().map(|topic| topic.name().to_owned()).collect();
     assert_eq!(found, ["audit", "orders"]);
     let orders = broker.topic("orders").unwrap();
-    assert_eq!((orders.config(), orders.id(), orders.partition_count()), (&config, id, 3));
+    assert_eq!((orders.config(), orders.id(), orders.partition_count()), (config, id, 3));
     assert_eq!(orders.partitions().map(|partition| partition.id()).collect::<Vec<_>>(), [0, 1, 2]);
 }
 
