@@ -459,7 +459,7 @@ fn a_lowered_level_shows_nothing_of_a_partition_that_has_stopped() {
 fn alterations_at_the_same_time_come_one_after_the_other() {
     let place = Place::new(TopicConfig::new());
     let asked = |thread: u64, round: u64| {
-        let level = if thread % 2 == 0 { Durability::Synced } else { Durability::Os };
+        let level = if thread.is_multiple_of(2) { Durability::Synced } else { Durability::Os };
         let number = 10_000 + 100 * thread + round;
         TopicConfig::new().segment_bytes(number).max_message_bytes(number).durability(level)
     };

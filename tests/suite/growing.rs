@@ -302,7 +302,7 @@ fn a_topic_grows_beside_senders_and_readers() {
                 }
                 let value = [sender.to_be_bytes(), number.to_be_bytes()].concat();
                 let record = Record::new(&value);
-                let record = if sender % 2 == 0 { record.key(&value) } else { record };
+                let record = if sender.is_multiple_of(2) { record.key(&value) } else { record };
                 let metadata = producer.send(record).unwrap().wait().unwrap();
                 sent.insert((metadata.partition(), metadata.offset(), value));
             }
