@@ -252,7 +252,8 @@ impl Shared {
     /// Leaves the directory as a crash would.
     fn abandon(&self) {
         self.is_open.store(false, Ordering::SeqCst);
-        let logs: Vec<_> = self.topics.read().values().flat_map(|topic| topic.logs.iter()).map(Arc::clone).collect();
+        let logs: Vec<_> =
+            self.topics.read().values().flat_map(|topic| topic.logs.iter()).map(Arc::clone).collect();
         logs.iter().for_each(|log| log.quiesce());
         self.checkpoints.end();
         _ = end_crew(self);

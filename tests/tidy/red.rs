@@ -133,7 +133,11 @@ fn the_time_elsewhere() {
         "use std::time::{Duration, Instant}; // red\nuse std::time::Duration;",
     );
     check(time, "src/broker/handle.rs", "let now = std::time::SystemTime::now(); // red");
-    check(time, SYNC, "fn wait(until: Instant) {\nInstant::now(); // red\nSystemTime::now(); // red\n}");
+    check(
+        time,
+        "src/sync/real.rs",
+        "fn wait(until: Instant) {\nInstant::now(); // red\nSystemTime::now(); // red\n}",
+    );
     assert_eq!(time(CLOCK, "Instant::now(); SystemTime::now();"), [""; 0]);
 }
 
@@ -143,6 +147,7 @@ fn a_lock_beside_the_door() {
         use std::sync::{Arc, Weak};
         use crate::sync::{Mutex, atomic};
         use parking_lot::Mutex; // red
+        use shuttle::thread; // red
         use std::sync::{
             Arc,
             Mutex, // red
@@ -157,7 +162,7 @@ fn a_lock_beside_the_door() {
         fn give_way() { std::thread::yield_now() }
     "#;
     check(synchronisation, "src/broker/shared.rs", text);
-    assert_eq!(synchronisation(SYNC, text), [""; 0]);
+    assert_eq!(synchronisation("src/sync/real.rs", text), [""; 0]);
 }
 
 #[test]
@@ -188,6 +193,7 @@ fn a_panic_or_a_print_in_the_library() {
     "#;
     check(panics_and_prints, "src/broker/shared.rs", text);
     assert_eq!(panics_and_prints("src/broker/tests.rs", text), [""; 0]);
+    assert_eq!(panics_and_prints(CHECKED, text), [""; 0]);
 }
 
 #[test]

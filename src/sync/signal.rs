@@ -1,45 +1,10 @@
-//! The only door to locks, conditions, atomics and threads.
-//!
-//! Everything above takes its synchronisation from here, so that one build can swap the whole set for a model
-//! checker's. Locks do not poison: the state that a panic could leave half changed is guarded where it lives.
+//! A counter that can be waited on.
 
-use std::io;
 use std::sync::Arc;
 use std::task::Wake;
-use std::thread;
 use std::time::Instant;
 
-pub use parking_lot::{Mutex, MutexGuard, RwLock};
-pub use std::sync::OnceLock;
-pub use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-
-pub type JoinHandle = thread::JoinHandle<()>;
-
-/// Starts a thread that somebody joins.
-pub fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle> {
-    thread::Builder::new().name(name.to_owned()).spawn(run)
-}
-
-/// The thread that asks.
-pub fn current_thread() -> thread::ThreadId {
-    thread::current().id()
-}
-
-/// A condition variable without a deadline, for waits that a leader is bound to end.
-#[derive(Debug, Default)]
-pub struct Condvar(parking_lot::Condvar);
-
-impl Condvar {
-    /// Releases the lock, waits for a notification, and takes the lock again.
-    pub fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
-        self.0.wait(guard);
-    }
-
-    /// Wakes every waiter.
-    pub fn notify_all(&self) {
-        self.0.notify_all();
-    }
-}
+use super::{Condvar, Mutex};
 
 /// A counter that can be waited on: the one wait with a deadline.
 ///
@@ -48,7 +13,7 @@ impl Condvar {
 #[derive(Debug, Default)]
 pub struct Signal {
     generation: Mutex<u64>,
-    raised: parking_lot::Condvar,
+    raised: Condvar,
 }
 
 impl Signal {
@@ -76,7 +41,7 @@ impl Signal {
             match deadline {
                 None => self.raised.wait(&mut generation),
                 Some(at) => {
-                    if self.raised.wait_until(&mut generation, at).timed_out() {
+                    if self.raised.wait_until(&mut generation, at) {
                         return;
                     }
                 }

@@ -1,0 +1,208 @@
+//! A file system in memory that watches how the logs of partitions are written, and fails there where it is told to.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use ottla::internals::{DirEntry, EntryKind, MemoryVfs, OpenMode, Vfs, VfsFile, VfsLock};
+use shuttle::thread;
+
+use crate::schedule::lock;
+
+/// Panics if two threads write to the log files of one partition at a time, or two sync them; on a synced topic, where
+/// one thread does both, also if one writes while another syncs.
+#[derive(Debug)]
+pub struct Disk {
+    memory: MemoryVfs,
+    watch: Arc<Watch>,
+}
+
+#[derive(Debug, Default)]
+struct Watch {
+    /// By directory, who is at it.
+    busy: Mutex<BTreeMap<PathBuf, Busy>>,
+    fault: Mutex<Option<Fault>>,
+}
+
+/// What goes wrong with one call to a log.
+#[derive(Clone, Debug)]
+struct Fault {
+    is_sync: bool,
+    /// So many calls succeed before.
+    after: u64,
+    errno: i32,
+    /// The file that a sync has lost: later ones succeed, and the disk never gets what is written.
+    lost: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Busy {
+    writes: usize,
+    syncs: usize,
+}
+
+impl Busy {
+    fn counter(&mut self, is_sync: bool) -> &mut usize {
+        if is_sync { &mut self.syncs } else { &mut self.writes }
+    }
+}
+
+impl Disk {
+    pub fn new(memory: &MemoryVfs) -> Arc<Self> {
+        Arc::new(Self { memory: memory.clone(), watch: Arc::default() })
+    }
+
+    /// After `after` more writes to logs the next one fails, since the disk is full.
+    pub fn fail_write(&self, after: u64) {
+        const ENOSPC: i32 = 28;
+        *lock(&self.watch.fault) = Some(Fault { is_sync: false, after, errno: ENOSPC, lost: None });
+    }
+
+    /// After `after` more syncs of logs the next one fails, and loses what it was to sync.
+    pub fn fail_sync(&self, after: u64) {
+        const EIO: i32 = 5;
+        *lock(&self.watch.fault) = Some(Fault { is_sync: true, after, errno: EIO, lost: None });
+    }
+
+    /// Whether the fault is still to come.
+    pub fn is_to_fail(&self) -> bool {
+        lock(&self.watch.fault).as_ref().is_some_and(|fault| fault.lost.is_none())
+    }
+}
+
+impl Watch {
+    fn during(&self, path: &Path, is_sync: bool, act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let partition = path.parent().unwrap_or(path);
+        if path.extension().is_none_or(|extension| extension != "log") {
+            return act();
+        }
+        let fate = self.fate(path, is_sync);
+        {
+            let mut busy = lock(&self.busy);
+            let busy = busy.entry(partition.to_owned()).or_default();
+            *busy.counter(is_sync) += 1;
+            let is_synced = partition.ends_with("synced-0");
+            let overlaps = busy.writes > 1 || busy.syncs > 1 || is_synced && busy.writes + busy.syncs > 1;
+            assert!(!overlaps, "two threads are at the log of one partition: {busy:?} {}", path.display());
+        }
+        // The call takes its time, and the others go on meanwhile.
+        thread::yield_now();
+        let done = fate.unwrap_or_else(act);
+        *lock(&self.busy).entry(partition.to_owned()).or_default().counter(is_sync) -= 1;
+        done
+    }
+
+    /// What becomes of a call that the disk does not carry out.
+    fn fate(&self, path: &Path, is_sync: bool) -> Option<io::Result<()>> {
+        let mut fault = lock(&self.fault);
+        let told = fault.as_mut().filter(|fault| fault.is_sync == is_sync)?;
+        if let Some(lost) = &told.lost {
+            return (lost == path).then_some(Ok(()));
+        }
+        if told.after > 0 {
+            told.after -= 1;
+            return None;
+        }
+        let error = io::Error::from_raw_os_error(told.errno);
+        if is_sync {
+            told.lost = Some(path.to_owned());
+        } else {
+            *fault = None;
+        }
+        Some(Err(error))
+    }
+}
+
+impl Vfs for Disk {
+    fn open(&self, path: &Path, how: OpenMode) -> io::Result<Arc<dyn VfsFile>> {
+        let inner = self.memory.open(path, how)?;
+        Ok(Arc::new(Watched { inner, path: path.to_owned(), watch: Arc::clone(&self.watch) }))
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.memory.create_dir(path)
+    }
+
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        self.memory.read_dir(path)
+    }
+
+    fn kind(&self, path: &Path) -> io::Result<Option<EntryKind>> {
+        self.memory.kind(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.memory.rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.memory.remove_file(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.memory.remove_dir(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.memory.sync_dir(path)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn VfsLock>>> {
+        self.memory.lock(path)
+    }
+}
+
+#[derive(Debug)]
+struct Watched {
+    inner: Arc<dyn VfsFile>,
+    path: PathBuf,
+    watch: Arc<Watch>,
+}
+
+impl VfsFile for Watched {
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.inner.read_at(buffer, position)
+    }
+
+    fn write_at(&self, buffer: &[u8], position: u64) -> io::Result<usize> {
+        let mut written = 0;
+        self.watch.during(&self.path, false, || {
+            written = self.inner.write_at(buffer, position)?;
+            Ok(())
+        })?;
+        Ok(written)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        self.inner.size()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.watch.during(&self.path, false, || self.inner.set_len(len))
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.watch.during(&self.path, false, || self.inner.allocate(len))
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.watch.during(&self.path, true, || self.inner.sync_data())
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.watch.during(&self.path, true, || self.inner.sync_all())
+    }
+
+    fn map(&self) -> io::Result<bytes::Bytes> {
+        self.inner.map()
+    }
+
+    fn drop_cache(&self) -> io::Result<()> {
+        self.inner.drop_cache()
+    }
+
+    fn read_uncached_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.inner.read_uncached_at(buffer, position)
+    }
+}

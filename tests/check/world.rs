@@ -1,0 +1,171 @@
+//! Where an execution takes place: a broker with one topic of one partition, and what it was told.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla::internals::{CrashProfile, MemoryVfs, Vfs, open_on};
+use ottla::{
+    Broker, BrokerOptions, Delivery, Durability, ManualClock, Offset, Partition, Record, Result, Start,
+    Topic, TopicConfig,
+};
+use shuttle::rand::{Rng, thread_rng};
+
+use crate::disk::Disk;
+use crate::told::{Facts, Told, Value};
+
+const ROOT: &str = "/data";
+/// Long enough for a close, since no time passes by itself.
+pub const TIMEOUT: Duration = Duration::from_secs(10);
+
+pub struct World {
+    pub memory: MemoryVfs,
+    pub disk: Arc<Disk>,
+    pub clock: ManualClock,
+    pub broker: Broker,
+    pub topic: Topic,
+    pub partition: Partition,
+    pub told: Told,
+}
+
+/// A file system at the moment of a power cut, and what was told before.
+pub struct PowerCut {
+    memory: MemoryVfs,
+    told: Facts,
+}
+
+/// A number below `end`, as the schedule has it.
+pub fn chance(end: u64) -> u64 {
+    thread_rng().gen_range(0..end)
+}
+
+/// A record of about `len` bytes that nobody else sends.
+pub fn value(sender: u8, number: u8, len: usize) -> Value {
+    [sender, number].into_iter().cycle().take(len).collect()
+}
+
+impl World {
+    /// A synced topic, and a broker without a thread.
+    pub fn new() -> Self {
+        Self::with(Durability::Synced, false)
+    }
+
+    pub fn with(durability: Durability, background: bool) -> Self {
+        let (memory, clock) = (MemoryVfs::new(), ManualClock::at(1_700_000_000_000));
+        let disk = Disk::new(&memory);
+        let broker = open(Arc::clone(&disk) as _, options(&clock).background(background)).unwrap();
+        // The disk knows by the name who may write when.
+        let name = if durability == Durability::Synced { "synced" } else { "unsynced" };
+        let config = TopicConfig::new().segment_bytes(1024).durability(durability);
+        let topic = broker.create_topic(name, config).unwrap();
+        let partition = topic.partition(0).unwrap();
+        Self { memory, disk, clock, broker, topic, partition, told: Told::default() }
+    }
+
+    /// Sends a record.
+    pub fn send(&self, value: &Value) -> Result<Delivery> {
+        self.told.sends(value);
+        self.topic.producer().send(Record::new(value))
+    }
+
+    /// Sends a record, and waits until it is acknowledged.
+    pub fn send_and_wait(&self, value: &Value) -> Offset {
+        let delivery = self.send(value).unwrap();
+        let offset = delivery.offset();
+        assert_eq!(self.told.wait(delivery, value.clone()), None);
+        assert!(self.partition.high_watermark() > offset, "acknowledged is visible");
+        offset
+    }
+
+    /// Reads once from `next` on, and returns how far; holds what it sees against the ends before and after.
+    pub fn read(&self, next: Offset) -> Offset {
+        self.try_read(next).unwrap()
+    }
+
+    /// [`read`](Self::read) on a disk that may fail.
+    pub fn try_read(&self, next: Offset) -> Result<Offset> {
+        let before = self.partition.high_watermark();
+        let mut end = next;
+        for batch in self.partition.read(Start::At(next))? {
+            for record in &batch? {
+                assert_eq!(record.offset(), end, "in order, without a gap");
+                self.told.saw(end, record.value().unwrap().to_vec());
+                end += 1;
+            }
+        }
+        let after = self.partition.high_watermark();
+        assert!((before..=after).contains(&end), "read up to {end}, and {before} to {after} was visible");
+        self.told.stopped(end);
+        Ok(end)
+    }
+
+    /// Polls until so many records came; waits for those that are still to be sent.
+    pub fn poll(&self, count: usize) {
+        let mut consumer = self.broker.consumer().assign([self.partition.clone()]).unwrap();
+        let mut end = 0;
+        while end < count as Offset {
+            let records = consumer.poll(Duration::MAX).unwrap();
+            assert!(!records.is_empty(), "no time has passed");
+            for record in &records {
+                assert_eq!(record.offset(), end, "in order, without a gap");
+                self.told.saw(end, record.value().unwrap().to_vec());
+                end += 1;
+            }
+            assert!(self.partition.high_watermark() >= end, "polled what is not visible");
+        }
+    }
+
+    /// What the disk holds if the power goes now.
+    pub fn power_cut(&self) -> PowerCut {
+        // First what was told, and then the disk, which holds at least that.
+        let told = self.told.facts();
+        let mut images = self.memory.images(CrashProfile::Strict, 1, 0);
+        PowerCut { memory: images.next().unwrap().vfs, told }
+    }
+
+    /// Closes the broker, opens the directory again, and holds it against what was told; returns what is there.
+    pub fn close_and_reopen(self) -> Vec<Value> {
+        self.broker.close(TIMEOUT).unwrap();
+        let Self { memory, clock, told, topic, .. } = self;
+        let broker = open(Arc::new(memory), options(&clock)).unwrap();
+        assert!(broker.recovery_report().is_clean(), "closed in order");
+        let log = values(&broker.topic(topic.name()).unwrap().partition(0).unwrap());
+        told.facts().hold(&log);
+        log
+    }
+}
+
+impl PowerCut {
+    /// Opens what is left, and holds it against what was told before.
+    pub fn recover(self) {
+        self.told.hold(&self.there());
+    }
+
+    /// What is left.
+    pub fn there(&self) -> Vec<Value> {
+        let disk = Arc::new(self.memory.restart());
+        let broker = open(disk, options(&ManualClock::at(0))).unwrap();
+        let topics = broker.topics().unwrap();
+        values(&topics[0].partition(0).unwrap())
+    }
+}
+
+/// Every value of a partition, up to its high watermark.
+pub fn values(partition: &Partition) -> Vec<Value> {
+    let mut values = Vec::new();
+    for batch in partition.read(Start::Earliest).unwrap() {
+        for record in &batch.unwrap() {
+            assert_eq!(record.offset(), values.len() as Offset, "in order, without a gap");
+            values.push(record.value().unwrap().to_vec());
+        }
+    }
+    values
+}
+
+fn options(clock: &ManualClock) -> BrokerOptions {
+    Broker::options().background(false).reserve_bytes(0).clock(clock.clock())
+}
+
+fn open(vfs: Arc<dyn Vfs>, options: BrokerOptions) -> Result<Broker> {
+    open_on(options, vfs, Path::new(ROOT))
+}
