@@ -25,10 +25,18 @@ struct Watch {
     fault: Mutex<Option<Fault>>,
 }
 
+/// What a call does to a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    Write,
+    Resize,
+    Sync,
+}
+
 /// What goes wrong with one call to a log.
 #[derive(Clone, Debug)]
 struct Fault {
-    is_sync: bool,
+    access: Access,
     /// So many calls succeed before.
     after: u64,
     errno: i32,
@@ -43,8 +51,8 @@ struct Busy {
 }
 
 impl Busy {
-    fn counter(&mut self, is_sync: bool) -> &mut usize {
-        if is_sync { &mut self.syncs } else { &mut self.writes }
+    fn counter(&mut self, access: Access) -> &mut usize {
+        if access == Access::Sync { &mut self.syncs } else { &mut self.writes }
     }
 }
 
@@ -56,13 +64,13 @@ impl Disk {
     /// After `after` more writes to logs the next one fails, since the disk is full.
     pub fn fail_write(&self, after: u64) {
         const ENOSPC: i32 = 28;
-        *lock(&self.watch.fault) = Some(Fault { is_sync: false, after, errno: ENOSPC, lost: None });
+        *lock(&self.watch.fault) = Some(Fault { access: Access::Write, after, errno: ENOSPC, lost: None });
     }
 
     /// After `after` more syncs of logs the next one fails, and loses what it was to sync.
     pub fn fail_sync(&self, after: u64) {
         const EIO: i32 = 5;
-        *lock(&self.watch.fault) = Some(Fault { is_sync: true, after, errno: EIO, lost: None });
+        *lock(&self.watch.fault) = Some(Fault { access: Access::Sync, after, errno: EIO, lost: None });
     }
 
     /// Whether the fault is still to come.
@@ -72,16 +80,16 @@ impl Disk {
 }
 
 impl Watch {
-    fn during(&self, path: &Path, is_sync: bool, act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    fn during(&self, path: &Path, access: Access, act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         let partition = path.parent().unwrap_or(path);
         if path.extension().is_none_or(|extension| extension != "log") {
             return act();
         }
-        let fate = self.fate(path, is_sync);
+        let fate = self.fate(path, access);
         {
             let mut busy = lock(&self.busy);
             let busy = busy.entry(partition.to_owned()).or_default();
-            *busy.counter(is_sync) += 1;
+            *busy.counter(access) += 1;
             let is_synced = partition.ends_with("synced-0");
             let overlaps = busy.writes > 1 || busy.syncs > 1 || is_synced && busy.writes + busy.syncs > 1;
             assert!(!overlaps, "two threads are at the log of one partition: {busy:?} {}", path.display());
@@ -89,14 +97,14 @@ impl Watch {
         // The call takes its time, and the others go on meanwhile.
         thread::yield_now();
         let done = fate.unwrap_or_else(act);
-        *lock(&self.busy).entry(partition.to_owned()).or_default().counter(is_sync) -= 1;
+        *lock(&self.busy).entry(partition.to_owned()).or_default().counter(access) -= 1;
         done
     }
 
     /// What becomes of a call that the disk does not carry out.
-    fn fate(&self, path: &Path, is_sync: bool) -> Option<io::Result<()>> {
+    fn fate(&self, path: &Path, access: Access) -> Option<io::Result<()>> {
         let mut fault = lock(&self.fault);
-        let told = fault.as_mut().filter(|fault| fault.is_sync == is_sync)?;
+        let told = fault.as_mut().filter(|fault| fault.access == access)?;
         if let Some(lost) = &told.lost {
             return (lost == path).then_some(Ok(()));
         }
@@ -105,7 +113,7 @@ impl Watch {
             return None;
         }
         let error = io::Error::from_raw_os_error(told.errno);
-        if is_sync {
+        if access == Access::Sync {
             told.lost = Some(path.to_owned());
         } else {
             *fault = None;
@@ -167,7 +175,7 @@ impl VfsFile for Watched {
 
     fn write_at(&self, buffer: &[u8], position: u64) -> io::Result<usize> {
         let mut written = 0;
-        self.watch.during(&self.path, false, || {
+        self.watch.during(&self.path, Access::Write, || {
             written = self.inner.write_at(buffer, position)?;
             Ok(())
         })?;
@@ -179,19 +187,19 @@ impl VfsFile for Watched {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.watch.during(&self.path, false, || self.inner.set_len(len))
+        self.watch.during(&self.path, Access::Resize, || self.inner.set_len(len))
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
-        self.watch.during(&self.path, false, || self.inner.allocate(len))
+        self.watch.during(&self.path, Access::Resize, || self.inner.allocate(len))
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.watch.during(&self.path, true, || self.inner.sync_data())
+        self.watch.during(&self.path, Access::Sync, || self.inner.sync_data())
     }
 
     fn sync_all(&self) -> io::Result<()> {
-        self.watch.during(&self.path, true, || self.inner.sync_all())
+        self.watch.during(&self.path, Access::Sync, || self.inner.sync_all())
     }
 
     fn map(&self) -> io::Result<bytes::Bytes> {

@@ -22,6 +22,8 @@ pub struct Check {
     pub run: fn(),
 }
 
+/// How often a check runs under each scheduler: for a look, for every change, for a night.
+const EXECUTIONS: [(&str, usize); 3] = [("quick", 400), ("ci", 3000), ("long", 100_000)];
 /// The file of a schedule to be run again.
 const REPLAY: &str = "OTTLA_REPLAY";
 /// An execution with more steps than this does not end.
@@ -34,16 +36,11 @@ const DEPTH: usize = 4;
 /// `check [quick|ci|long] [NAME…]`: a name stands for every check that begins with it.
 pub fn main(checks: &[Check]) -> ExitCode {
     let mut words: Vec<_> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let executions = match words.first().map(String::as_str) {
-        Some("quick") => 150,
-        Some("ci") => 1500,
-        Some("long") => 50_000,
-        _ => 0,
-    };
-    if executions > 0 {
+    let named = EXECUTIONS.iter().find(|(name, _)| words.first().is_some_and(|word| word == name));
+    if named.is_some() {
         words.remove(0);
     }
-    let executions = if executions == 0 { 150 } else { executions };
+    let (_, executions) = *named.unwrap_or(&EXECUTIONS[0]);
     let is_chosen =
         |check: &&Check| words.is_empty() || words.iter().any(|word| check.name.starts_with(word));
     let chosen: Vec<_> = checks.iter().filter(is_chosen).copied().collect();
