@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::control::ControlRecord;
-use super::record::{RawRecord, check_headers, read_record};
+use super::record::{check_headers, read_record};
 use super::{BatchHeader, Codec, HEADER_LEN, OwnedRecord, RecordView};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{LeaderEpoch, MAX_OFFSET, Offset, Timestamp, TimestampType};
@@ -33,8 +33,16 @@ pub struct RecordBatch {
     header: BatchHeader,
     /// Header and records.
     bytes: Bytes,
-    /// Records below this offset are not given out.
-    from: Offset,
+    /// Which of the records are given out.
+    given: Given,
+}
+
+/// A run of records that stand one behind the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Given {
+    /// Where the first one begins.
+    position: usize,
+    count: u32,
 }
 
 impl RecordBatch {
@@ -50,7 +58,8 @@ impl RecordBatch {
                 Error::corrupt("the checksum of a record batch is wrong").at_offset(header.base_offset)
             );
         }
-        let batch = Self { header, bytes, from: 0 };
+        let count = if header.is_compressed() { 0 } else { header.records_count };
+        let batch = Self { header, bytes, given: Given { position: HEADER_LEN, count } };
         if !header.is_compressed() {
             batch.check_records().map_err(|what| Error::corrupt(what).at_offset(header.base_offset))?;
         }
@@ -70,9 +79,25 @@ impl RecordBatch {
     }
 
     /// Leaves out the records below `offset` from now on.
-    pub(crate) fn starting_at(mut self, offset: Offset) -> Self {
-        self.from = offset;
-        self
+    pub(crate) fn starting_at(self, offset: Offset) -> Self {
+        if offset <= self.base_offset() {
+            return self;
+        }
+        let given = self.given_behind(|record| record.offset() < offset);
+        Self { given, ..self }
+    }
+
+    /// The records that are given out behind those at the front for which `passes` is true.
+    fn given_behind(&self, mut passes: impl FnMut(&RecordView<'_>) -> bool) -> Given {
+        let mut records = self.iter();
+        loop {
+            let given =
+                Given { position: self.bytes.len().saturating_sub(records.bytes.len()), count: records.left };
+            match records.next() {
+                Some(record) if passes(&record) => {}
+                _ => return given,
+            }
+        }
     }
 
     /// The offset of the first record that was ever in the batch.
@@ -136,15 +161,8 @@ impl RecordBatch {
     /// The records, borrowed; `for record in &batch` is the same.
     #[must_use]
     pub fn iter(&self) -> Records<'_> {
-        let left = if self.header.is_compressed() { 0 } else { self.header.records_count };
-        let mut records = Records { header: &self.header, bytes: self.record_bytes(), left, peeked: None };
-        while let Some(raw) = records.next_raw() {
-            if records.offset_of(&raw) >= self.from {
-                records.peeked = Some(raw);
-                break;
-            }
-        }
-        records
+        let bytes = self.bytes.get(self.given.position..).unwrap_or_default();
+        Records { header: &self.header, bytes, left: self.given.count }
     }
 
     /// The records, each owning its bytes.
@@ -162,9 +180,6 @@ impl RecordBatch {
         for _ in 0..self.header.records_count {
             let record = read_record(&mut bytes)?;
             check_headers(record.headers)?;
-            if self.is_control() {
-                ControlRecord::parse(record.key, record.value)?;
-            }
             if record.offset_delta < least_delta {
                 return Err("the offsets of the records do not rise");
             }
@@ -179,7 +194,11 @@ impl RecordBatch {
         if least_delta > self.header.last_offset_delta.saturating_add(1) {
             return Err("a record's offset lies behind its batch");
         }
-        Ok(())
+        if self.is_control() { self.check_control_records() } else { Ok(()) }
+    }
+
+    fn check_control_records(&self) -> Result<(), &'static str> {
+        self.iter().try_for_each(|record| ControlRecord::parse(record.key(), record.value()).map(|_| ()))
     }
 }
 
@@ -207,49 +226,38 @@ pub struct Records<'a> {
     header: &'a BatchHeader,
     bytes: &'a [u8],
     left: u32,
-    peeked: Option<RawRecord<'a>>,
-}
-
-impl<'a> Records<'a> {
-    fn next_raw(&mut self) -> Option<RawRecord<'a>> {
-        self.left = self.left.checked_sub(1)?;
-        let record = read_record(&mut self.bytes);
-        debug_assert!(record.is_ok(), "a batch is checked before it gives out records");
-        record.ok()
-    }
-
-    fn offset_of(&self, raw: &RawRecord<'_>) -> Offset {
-        self.header.base_offset.saturating_add(raw.offset_delta.into()).min(MAX_OFFSET)
-    }
 }
 
 impl<'a> Iterator for Records<'a> {
     type Item = RecordView<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<RecordView<'a>> {
-        let raw = match self.peeked.take() {
-            Some(raw) => raw,
-            None => self.next_raw()?,
-        };
-        let timestamp = match self.header.attributes.timestamp_type() {
-            TimestampType::CreateTime => self.header.base_timestamp.saturating_add(raw.timestamp_delta),
-            TimestampType::LogAppendTime => self.header.max_timestamp,
+        self.left = self.left.checked_sub(1)?;
+        let record = read_record(&mut self.bytes);
+        debug_assert!(record.is_ok(), "a batch is checked before it gives out records");
+        let record = record.ok()?;
+        let header = self.header;
+        let timestamp = match header.attributes.timestamp_type() {
+            TimestampType::CreateTime => header.base_timestamp.saturating_add(record.timestamp_delta),
+            TimestampType::LogAppendTime => header.max_timestamp,
         };
         Some(RecordView {
-            offset: self.offset_of(&raw),
-            leader_epoch: LeaderEpoch::try_from(self.header.leader_epoch).ok(),
+            offset: header.base_offset.saturating_add(record.offset_delta.into()).min(MAX_OFFSET),
+            leader_epoch: LeaderEpoch::try_from(header.leader_epoch).ok(),
             timestamp: present(timestamp),
-            key: raw.key,
-            value: raw.value,
-            headers: raw.headers,
+            key: record.key,
+            value: record.value,
+            headers: record.headers,
         })
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = (self.left as usize).saturating_add(usize::from(self.peeked.is_some()));
-        (left, Some(left))
+        (self.left as usize, Some(self.left as usize))
     }
 }
+
+impl ExactSizeIterator for Records<'_> {}
 
 impl fmt::Debug for Records<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

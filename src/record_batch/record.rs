@@ -174,6 +174,8 @@ pub(super) struct RawRecord<'a> {
 }
 
 /// Reads the record at the front of `bytes` and moves past it; its headers are not looked at.
+// Inlined with all that it calls: a call for each number costs more than the number.
+#[inline(always)]
 pub(super) fn read_record<'a>(bytes: &mut &'a [u8]) -> Result<RawRecord<'a>, &'static str> {
     let length = read_varint(bytes).ok_or("a record's length does not end")?;
     let length = usize::try_from(length).map_err(|_| "a record's length is negative")?;
@@ -199,6 +201,7 @@ pub(super) fn read_record<'a>(bytes: &mut &'a [u8]) -> Result<RawRecord<'a>, &'s
 }
 
 /// Walks over the headers of a record, which must end where the record ends.
+#[inline(always)]
 pub(super) fn check_headers(headers: Headers<'_>) -> Result<(), &'static str> {
     let mut bytes = headers.bytes;
     // A header takes at least two bytes, so a count that lies ends this loop early.
@@ -215,6 +218,7 @@ fn read_header<'a>(bytes: &mut &'a [u8]) -> Option<Header<'a>> {
 }
 
 /// Reads a length and as many bytes; the inner `None` is null, the outer one says that the bytes do not hold it.
+#[inline(always)]
 fn read_bytes<'a>(bytes: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     let length = read_varint(bytes)?;
     if length == -1 {

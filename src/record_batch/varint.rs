@@ -10,37 +10,53 @@
 //! are accepted, as Kafka accepts them.
 
 /// Reads a varint from the front of `bytes` and moves past it; `None` if it does not end.
+#[inline(always)]
 pub fn read_varint(bytes: &mut &[u8]) -> Option<i32> {
-    let raw = read_groups(bytes, 5)?;
     #[expect(
         clippy::cast_possible_truncation,
         reason = "Kafka drops the bits of a fifth byte above the 32nd"
     )]
-    let raw = raw as u32;
+    let raw = read_groups(bytes, 5)? as u32;
     Some((raw >> 1).cast_signed() ^ (raw & 1).cast_signed().wrapping_neg())
 }
 
 /// Reads a varlong from the front of `bytes` and moves past it; `None` if it does not end.
+#[inline(always)]
 pub fn read_varlong(bytes: &mut &[u8]) -> Option<i64> {
     let raw = read_groups(bytes, 10)?;
     Some((raw >> 1).cast_signed() ^ (raw & 1).cast_signed().wrapping_neg())
 }
 
+/// Nearly all numbers of a record are one or two bytes long; those are read in line.
+#[inline(always)]
 fn read_groups(bytes: &mut &[u8], most: u32) -> Option<u64> {
-    // Nearly all varints of a record are one byte long.
-    if let Some((&first, rest)) = bytes.split_first()
-        && first < 0x80
-    {
-        *bytes = rest;
-        return Some(u64::from(first));
+    match *bytes {
+        [first, rest @ ..] if *first < 0x80 => {
+            *bytes = rest;
+            Some(u64::from(*first))
+        }
+        [first, second, rest @ ..] if *second < 0x80 => {
+            *bytes = rest;
+            Some(u64::from(*first & 0x7f) | (u64::from(*second) << 7))
+        }
+        _ => {
+            // By value, so that the slice stays in registers.
+            let (value, rest) = many_groups(bytes, most)?;
+            *bytes = rest;
+            Some(value)
+        }
     }
+}
+
+#[inline(never)]
+fn many_groups(mut bytes: &[u8], most: u32) -> Option<(u64, &[u8])> {
     let mut value = 0u64;
     for group in 0..most {
         let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
+        bytes = rest;
         value |= u64::from(byte & 0x7f).wrapping_shl(group.saturating_mul(7));
         if byte < 0x80 {
-            return Some(value);
+            return Some((value, bytes));
         }
     }
     None

@@ -2,36 +2,26 @@
 
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
-
 use super::entry::OffsetEntry;
 use crate::error::{Error, IoContext, Result};
 use crate::model::Offset;
 use crate::record_batch::{BatchHeader, HEADER_LEN, RecordBatch};
-use crate::vfs::FileView;
+use crate::vfs::{FileView, ReadAhead};
 
-/// The first read asks for this much, each further one for twice as much, up to [`MAX_CHUNK`]: what an allocator
-/// still hands out again without asking the operating system.
-const MIN_CHUNK: usize = 8 * 1024;
-const MAX_CHUNK: usize = 64 * 1024;
 /// How far an offset may lie from its segment's base: 31 bits of an index entry.
 const MAX_REACH: u64 = i32::MAX as u64;
 
 /// An iterator over the batches of a log file between two positions.
 #[derive(Debug)]
 pub struct BatchScan {
-    log: FileView,
+    /// Stands where the next batch begins.
+    log: ReadAhead,
     path: PathBuf,
-    /// Where the next batch begins.
-    position: u64,
     /// Where the last batch ends.
     limit: u64,
     base: Offset,
     /// The offset at which the next batch begins, where that is known.
     next: Option<Offset>,
-    /// Bytes of the file from `position` on, as far as they were read.
-    ahead: Bytes,
-    chunk: usize,
 }
 
 impl BatchScan {
@@ -39,30 +29,21 @@ impl BatchScan {
     /// behind it is not looked at.
     pub fn new(log: FileView, path: &Path, base: Offset, position: u64, limit: u64) -> Self {
         let next = (position == 0).then_some(base);
-        Self {
-            log,
-            path: path.to_owned(),
-            position,
-            limit,
-            base,
-            next,
-            ahead: Bytes::new(),
-            chunk: MIN_CHUNK,
-        }
+        Self { log: ReadAhead::new(log, position), path: path.to_owned(), limit, base, next }
     }
 
     /// Where the next batch begins.
     pub fn position(&self) -> u64 {
-        self.position
+        self.log.position()
     }
 
     /// The header of the next batch; `None` at the limit.
     pub fn peek(&mut self) -> Result<Option<BatchHeader>> {
-        if self.position >= self.limit {
+        if self.log.position() >= self.limit {
             return Ok(None);
         }
         self.read_ahead(HEADER_LEN)?;
-        let header = BatchHeader::read(&self.ahead).map_err(|error| self.place(error))?;
+        let header = BatchHeader::read(self.log.bytes()).map_err(|error| self.place(error))?;
         if header.size as u64 > self.left() {
             let what = format!("a record batch of {} bytes runs past the end of its segment", header.size);
             return Err(self.place(Error::corrupt(what).at_offset(header.base_offset)));
@@ -75,7 +56,7 @@ impl BatchScan {
     pub fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         let Some(header) = self.peek()? else { return Ok(None) };
         self.read_ahead(header.size)?;
-        let bytes = self.ahead.slice(..header.size);
+        let bytes = self.log.share(header.size);
         let batch = RecordBatch::parse(bytes).map_err(|error| self.place(error))?;
         self.skip(&header);
         Ok(Some(batch))
@@ -83,9 +64,8 @@ impl BatchScan {
 
     /// Moves past the batch that [`peek`](Self::peek) showed.
     pub fn skip(&mut self, header: &BatchHeader) {
-        self.position = self.position.saturating_add(header.size as u64);
+        self.log.skip(header.size);
         self.next = Some(header.next_offset());
-        self.ahead = self.ahead.slice(header.size.min(self.ahead.len())..);
     }
 
     /// Moves to the first batch that holds `offset` or lies behind it.
@@ -114,25 +94,18 @@ impl BatchScan {
 
     /// Sees to it that `len` bytes are ahead; asks for no more than the limit allows.
     fn read_ahead(&mut self, len: usize) -> Result<()> {
-        if self.ahead.len() >= len {
+        if self.log.fill(len, self.left()).doing("read", &self.path)? {
             return Ok(());
         }
-        let left = usize::try_from(self.left()).unwrap_or(usize::MAX);
-        let ask = self.chunk.max(len).min(left);
-        self.ahead = self.log.read(self.position, ask).doing("read", &self.path)?;
-        self.chunk = self.chunk.saturating_mul(2).min(MAX_CHUNK);
-        if self.ahead.len() < ask.min(len) {
-            return Err(self.place(Error::corrupt("the log file is shorter than what was written to it")));
-        }
-        Ok(())
+        Err(self.place(Error::corrupt("the log file is shorter than what was written to it")))
     }
 
     fn left(&self) -> u64 {
-        self.limit.saturating_sub(self.position)
+        self.limit.saturating_sub(self.log.position())
     }
 
     pub fn place(&self, error: Error) -> Error {
-        error.in_file(&self.path).at_position(self.position)
+        error.in_file(&self.path).at_position(self.log.position())
     }
 }
 

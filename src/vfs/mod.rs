@@ -9,6 +9,7 @@ mod map;
 #[cfg(any(test, feature = "test-util"))]
 mod memory;
 mod os;
+mod read_ahead;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -28,6 +29,7 @@ pub use memory::{
     Call, CallCounts, CrashProfile, Fault, Image, ImageClass, Images, MemoryVfs, Operation, Repeat,
 };
 pub use os::OsVfs;
+pub use read_ahead::ReadAhead;
 pub use view::FileView;
 #[cfg(test)]
 pub use whole::read_exact_at;

@@ -173,3 +173,66 @@ fn links_and_pipes_are_not_opened() {
     assert_eq!(std::fs::read(dir.join("target")).unwrap(), b"keep me");
     std::fs::remove_dir_all(&dir).unwrap();
 }
+
+/// Parts of many sizes, some of them held: all are the file's bytes, and stay what they were.
+#[test]
+fn reading_ahead_hands_out_the_bytes_of_the_file() {
+    on_each("ahead", |vfs, dir| {
+        let file = vfs.open(&dir.join("file"), OpenMode::CreateNew).unwrap();
+        let bytes: Vec<_> = (0..=250_u8).cycle().take(1_000_000).collect();
+        write_all_at(file.as_ref(), &bytes, 0).unwrap();
+        let views = [
+            FileView::Read(Arc::clone(&file)),
+            FileView::Uncached(Arc::clone(&file)),
+            FileView::Mapped(file.map().unwrap()),
+        ];
+        for view in views {
+            for hold_each in [1, 3, usize::MAX] {
+                let mut random = fastrand::Rng::with_seed(7);
+                let (mut ahead, mut held, mut at) = (ReadAhead::new(view.clone(), 0), Vec::new(), 0);
+                while at < bytes.len() {
+                    let most = if random.u8(..) < 20 { 150_000 } else { 9_000 };
+                    let len = random.usize(1..most);
+                    let left = bytes.len() - at;
+                    assert!(ahead.fill(len, left as u64).unwrap());
+                    assert!(ahead.bytes() == &bytes[at..at + ahead.bytes().len()], "at {at}");
+                    let part = ahead.share(len);
+                    assert_eq!(part.len(), len.min(left));
+                    ahead.skip(len);
+                    if held.len() % hold_each == 0 {
+                        held.push((at, part));
+                    }
+                    at += len;
+                    assert_eq!(ahead.position(), at as u64);
+                }
+                assert!(held.iter().all(|(at, part)| part == &bytes[*at..*at + part.len()]));
+            }
+            let mut ahead = ReadAhead::new(view, 999_990);
+            assert!(!ahead.fill(100, 1000).unwrap(), "the file ends before");
+            assert_eq!(ahead.bytes(), &bytes[999_990..]);
+        }
+    });
+}
+
+#[test]
+fn reading_ahead_uses_its_buffer_again_once_nobody_holds_a_part_of_it() {
+    let vfs = MemoryVfs::new();
+    let file = vfs.open(Path::new("/file"), OpenMode::CreateNew).unwrap();
+    file.set_len(10_000_000).unwrap();
+    let mut ahead = ReadAhead::new(FileView::Read(file), 0);
+    let mut buffer_of_next = |hold: &mut Vec<bytes::Bytes>, keep: bool| {
+        // More than any piece, so that each is read anew.
+        assert!(ahead.fill(100_000, u64::MAX).unwrap());
+        let part = ahead.share(100_000);
+        ahead.skip(100_000);
+        let address = part.as_ptr();
+        if keep {
+            hold.push(part);
+        }
+        address
+    };
+    let mut held = Vec::new();
+    let first = buffer_of_next(&mut held, false);
+    assert_eq!(buffer_of_next(&mut held, true), first);
+    assert_ne!(buffer_of_next(&mut held, false), first, "somebody holds it");
+}

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{VfsFile, read_up_to_at};
+use super::VfsFile;
+use super::whole::{read_up_to, read_up_to_at};
 
 /// The bytes of a file.
 #[derive(Clone, Debug)]
@@ -26,26 +27,26 @@ impl FileView {
                 let to = from.saturating_add(len).min(bytes.len());
                 Ok(bytes.slice(from..to))
             }
-            Self::Uncached(file) => {
+            Self::Read(_) | Self::Uncached(_) => {
                 let mut buffer = vec![0; len];
-                let mut filled = 0;
-                while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-                    match file.read_uncached_at(rest, position.saturating_add(filled as u64)) {
-                        Ok(0) => break,
-                        Ok(read) => filled += read,
-                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                        Err(error) => return Err(error),
-                    }
-                }
-                buffer.truncate(filled);
-                Ok(Bytes::from(buffer))
-            }
-            Self::Read(file) => {
-                let mut buffer = vec![0; len];
-                let read = read_up_to_at(file.as_ref(), &mut buffer, position)?;
+                let read = self.read_into(&mut buffer, position)?;
                 buffer.truncate(read);
                 Ok(Bytes::from(buffer))
             }
+        }
+    }
+
+    /// Fills `buffer` from `position` on, as far as the file goes; returns how much that is.
+    pub fn read_into(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        match self {
+            Self::Mapped(bytes) => {
+                let from = usize::try_from(position).unwrap_or(usize::MAX).min(bytes.len());
+                let len = buffer.len().min(bytes.len() - from);
+                buffer[..len].copy_from_slice(&bytes[from..from + len]);
+                Ok(len)
+            }
+            Self::Read(file) => read_up_to_at(file.as_ref(), buffer, position),
+            Self::Uncached(file) => read_up_to(buffer, position, |rest, at| file.read_uncached_at(rest, at)),
         }
     }
 

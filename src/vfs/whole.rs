@@ -8,9 +8,18 @@ use crate::file_name;
 
 /// Reads until `buffer` is full or the file ends; returns how much was read.
 pub fn read_up_to_at(file: &dyn VfsFile, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+    read_up_to(buffer, position, |rest, at| file.read_at(rest, at))
+}
+
+/// The same with any way to read a part.
+pub fn read_up_to(
+    buffer: &mut [u8],
+    position: u64,
+    read: impl Fn(&mut [u8], u64) -> io::Result<usize>,
+) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
-        match file.read_at(&mut buffer[filled..], position + filled as u64) {
+        match read(&mut buffer[filled..], position.saturating_add(filled as u64)) {
             Ok(0) => break,
             Ok(read) => filled += read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
