@@ -29,7 +29,7 @@ fn repair(bytes: &mut [u8]) {
     let length = i32::try_from(bytes.len() - 12).unwrap();
     bytes[8..12].copy_from_slice(&length.to_be_bytes());
     bytes[MAGIC] = 2;
-    let crc = crc32c::crc32c(&bytes[BEHIND_CRC..]);
+    let crc = crc_fast::crc32_iscsi(&bytes[BEHIND_CRC..]);
     bytes[CRC..BEHIND_CRC].copy_from_slice(&crc.to_be_bytes());
 }
 

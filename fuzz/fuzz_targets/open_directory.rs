@@ -257,7 +257,7 @@ fn correct_batches(bytes: &mut [u8]) {
             break;
         }
         let (batch, behind) = rest.split_at_mut(size);
-        let crc = crc32c::crc32c(&batch[21..]);
+        let crc = crc_fast::crc32_iscsi(&batch[21..]);
         batch[17..21].copy_from_slice(&crc.to_be_bytes());
         rest = behind;
     }

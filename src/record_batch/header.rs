@@ -176,7 +176,7 @@ impl BatchHeader {
 
     /// The checksum that a batch with these bytes should carry.
     pub fn compute_crc(batch: &[u8]) -> u32 {
-        crc32c::crc32c(batch.get(ATTRIBUTES..).unwrap_or_default())
+        crc_fast::crc32_iscsi(batch.get(ATTRIBUTES..).unwrap_or_default())
     }
 
     pub fn last_offset(&self) -> Offset {

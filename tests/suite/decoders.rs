@@ -69,7 +69,7 @@ fn with_crc(bytes: &mut [u8]) {
         let length = i32::try_from(bytes.len() - 12).unwrap();
         bytes[8..12].copy_from_slice(&length.to_be_bytes());
         bytes[16] = 2;
-        let crc = crc32c::crc32c(&bytes[21..]);
+        let crc = crc_fast::crc32_iscsi(&bytes[21..]);
         bytes[17..21].copy_from_slice(&crc.to_be_bytes());
     }
 }
