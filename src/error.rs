@@ -87,6 +87,8 @@ pub enum ErrorKind {
     ForkedProcess,
     /// The broker was closed.
     Closed,
+    /// A poll was ended by a [`WakeupHandle`](crate::WakeupHandle) (`WakeupException` of Kafka's consumer).
+    Wakeup,
     /// A deadline passed before everything was done (`REQUEST_TIMED_OUT`).
     TimedOut,
 }

@@ -87,13 +87,16 @@ mod segment;
 mod sync;
 mod vfs;
 
-pub use broker::{Batches, Broker, BrokerOptions, Partition, PartitionRecovery, RecoveryReport, Topic};
+pub use broker::{
+    Batches, Broker, BrokerOptions, Follow, Partition, PartitionRecovery, RecoveryReport, Topic,
+};
 pub use config::{Durability, TopicConfig};
 pub use consumer::{Consumer, ConsumerBuilder, ConsumerRecord, ConsumerRecordIter, ConsumerRecords};
 pub use error::{Error, ErrorKind, Result};
 pub use model::{
     DirectoryId, LeaderEpoch, Offset, PartitionId, Position, Record, Start, Timestamp, TimestampType, TopicId,
 };
+pub use partition_log::WakeupHandle;
 pub use producer::{Delivery, Producer, RecordMetadata, TopicProducer};
 pub use record_batch::{Header, Headers, OwnedHeader, OwnedRecord, RecordBatch, RecordView, Records};
 

@@ -10,6 +10,7 @@ mod creating;
 mod deleting;
 mod directory;
 mod environment;
+mod follow;
 mod handle;
 mod manifest;
 mod marker;
@@ -28,6 +29,7 @@ mod topic;
 mod topic_logs;
 mod topics;
 
+pub use follow::Follow;
 pub use handle::Broker;
 #[cfg(feature = "test-util")]
 pub use manifest::Manifest;

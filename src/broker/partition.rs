@@ -81,7 +81,7 @@ impl Partition {
     /// [`CorruptMessage`](crate::ErrorKind::CorruptMessage) for one.
     pub fn read(&self, start: Start) -> Result<Batches> {
         let reader = self.log.read(start)?;
-        Ok(Batches { reader, _broker: Arc::clone(&self.broker) })
+        Ok(Batches { reader, broker: Arc::clone(&self.broker) })
     }
 
     /// Returns once everything below `end`, which was sent already, is acknowledged and can be read, writing and
@@ -107,12 +107,13 @@ impl fmt::Debug for Partition {
 
 /// The batches of a partition, an iterator; made by [`Partition::read`].
 ///
-/// It ends at the high watermark of the moment at which it was made, and after an error. Batches without a
+/// It ends at the high watermark of the moment at which it was made, unless it is to [`follow`](Self::follow), and after
+/// an error. Batches without a
 /// record for an application (markers of Kafka's own, batches that compaction emptied) are passed over.
 pub struct Batches {
     reader: BatchReader,
     /// Keeps the broker open.
-    _broker: Arc<Lease>,
+    broker: Arc<Lease>,
 }
 
 impl Batches {
@@ -120,6 +121,10 @@ impl Batches {
     #[must_use]
     pub fn position(&self) -> Position {
         self.reader.position()
+    }
+
+    pub(super) fn into_parts(self) -> (BatchReader, Arc<Lease>) {
+        (self.reader, self.broker)
     }
 }
 

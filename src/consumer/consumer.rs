@@ -5,15 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ConsumerRecords;
+use super::assigned::{Assigned, Fetched, Limits};
 use crate::broker::{Broker, Partition};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Position, Start};
-use crate::partition_log::{BatchReader, PartitionLog};
-use crate::sync::Signal;
-
-/// How many bytes of batches a poll hands out before it stops looking for more.
-const FETCH_BYTES: usize = 1024 * 1024;
+use crate::partition_log::{Wakeup, WakeupHandle};
 
 /// Reads the partitions that it was assigned, each from a position of its own.
 ///
@@ -48,29 +45,27 @@ pub struct Consumer {
     /// Keeps the broker open.
     _broker: Broker,
     clock: Clock,
+    limits: Limits,
     assigned: Vec<Assigned>,
     /// The partition with which the next poll begins, so that a busy one does not starve the others.
     turn: usize,
-    signal: Arc<Signal>,
-}
-
-struct Assigned {
-    log: Arc<PartitionLog>,
-    reader: BatchReader,
+    wakeup: Wakeup,
 }
 
 impl Consumer {
-    pub(super) fn assign(broker: Broker, partitions: impl IntoIterator<Item = Partition>) -> Result<Self> {
+    pub(super) fn assign(
+        broker: Broker,
+        limits: Limits,
+        partitions: impl IntoIterator<Item = Partition>,
+    ) -> Result<Self> {
         broker.check_open()?;
         let clock = broker.clock().clone();
-        let signal = Signal::new();
-        let mut consumer = Self { _broker: broker, clock, assigned: Vec::new(), turn: 0, signal };
+        let wakeup = Wakeup::default();
+        let mut consumer = Self { _broker: broker, clock, limits, assigned: Vec::new(), turn: 0, wakeup };
         for partition in partitions {
             if consumer.find(&partition).is_none() {
-                let log = Arc::clone(partition.log());
-                log.listen(&consumer.signal);
-                let reader = log.read(Start::Earliest)?;
-                consumer.assigned.push(Assigned { log, reader });
+                partition.log().listen(consumer.wakeup.signal());
+                consumer.assigned.push(Assigned::new(partition)?);
             }
         }
         if consumer.assigned.is_empty() {
@@ -79,30 +74,56 @@ impl Consumer {
         Ok(consumer)
     }
 
-    /// The records that come next, at most some 1 MiB of batches and at least one batch; waits up to `timeout`
-    /// for the first one. No records means that the time has passed.
+    /// The records that come next, as many as [`fetch_max_bytes`](super::ConsumerBuilder::fetch_max_bytes) and
+    /// [`max_poll_records`](super::ConsumerBuilder::max_poll_records) allow; waits up to `timeout` for the first one.
+    /// No records means that the time has passed.
     ///
     /// A poll that has read to the end waits for what was sent, as [`Delivery::wait`](crate::Delivery::wait)
     /// does: it writes and syncs it where nobody else is at it. With a timeout of zero it does not wait, and so
-    /// hands out only what is durable already.
+    /// hands out only what is durable already. If every partition is [paused](Self::pause), it only waits.
     ///
     /// # Errors
     /// [`CorruptMessage`](crate::ErrorKind::CorruptMessage) and other failures of reading: the position stays,
-    /// and the next poll tries again. [`Closed`](crate::ErrorKind::Closed);
+    /// and the next poll tries again. [`Wakeup`](crate::ErrorKind::Wakeup) if a
+    /// [handle](Self::wakeup_handle) has asked for it. [`Closed`](crate::ErrorKind::Closed);
     /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition) once an assigned topic was
     /// deleted.
     pub fn poll(&mut self, timeout: Duration) -> Result<ConsumerRecords> {
         let deadline = self.clock.monotonic().saturating_add(timeout);
         loop {
-            let seen = self.signal.generation();
+            let seen = self.wakeup.signal().generation();
+            // Before anything is read, so that nothing that was read is lost.
+            if self.wakeup.take() {
+                return Err(Error::new(ErrorKind::Wakeup, "the poll was ended by a wake-up handle"));
+            }
             let records = self.fetch()?;
             if !records.is_empty() || self.clock.monotonic() >= deadline {
                 return Ok(records);
             }
             if !self.make_visible() {
-                self.clock.wait(&self.signal, seen, deadline);
+                self.clock.wait(self.wakeup.signal(), seen, deadline);
             }
         }
+    }
+
+    /// Ends a [`poll`](Self::poll) that waits, from another thread.
+    ///
+    /// ```
+    /// # let dir = std::env::temp_dir().join(format!("ottla-doc-wakeup-{}", std::process::id()));
+    /// # let broker = ottla::Broker::open(&dir)?;
+    /// # let orders = broker.ensure_topic("orders", ottla::TopicConfig::new())?;
+    /// let mut consumer = broker.consumer().assign(orders.partitions())?;
+    /// let handle = consumer.wakeup_handle();
+    /// let worker = std::thread::spawn(move || consumer.poll(std::time::Duration::MAX).map(|records| records.len()));
+    /// handle.wake();
+    /// let error = worker.join().unwrap().unwrap_err();
+    /// assert_eq!(error.kind(), ottla::ErrorKind::Wakeup);
+    /// # drop((orders, broker)); std::fs::remove_dir_all(&dir).ok();
+    /// # Ok::<(), ottla::Error>(())
+    /// ```
+    #[must_use]
+    pub fn wakeup_handle(&self) -> WakeupHandle {
+        self.wakeup.handle()
     }
 
     /// Moves the position of an assigned partition.
@@ -113,11 +134,7 @@ impl Consumer {
     /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition) for a partition that is not
     /// assigned.
     pub fn seek(&mut self, partition: &Partition, start: Start) -> Result<()> {
-        let at = self.require(partition)?;
-        if let Some(assigned) = self.assigned.get_mut(at) {
-            assigned.reader = assigned.log.read(start)?;
-        }
-        Ok(())
+        self.require_mut(partition)?.seek(start)
     }
 
     /// Where the next record lies that a poll hands out from the partition; [`Start::Resume`] comes back to it.
@@ -126,72 +143,138 @@ impl Consumer {
     /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition) for a partition that is not
     /// assigned.
     pub fn position(&self, partition: &Partition) -> Result<Position> {
-        let at = self.require(partition)?;
-        Ok(self.assigned.get(at).map_or(Position::new(0, None), |assigned| assigned.reader.position()))
+        Ok(self.require(partition)?.position())
+    }
+
+    /// How many offsets lie between the position and the high watermark of now: what can be read at once
+    /// (Kafka: `currentLag`).
+    ///
+    /// # Errors
+    /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition) for a partition that is not
+    /// assigned.
+    pub fn lag(&self, partition: &Partition) -> Result<u64> {
+        let assigned = self.require(partition)?;
+        // In this order: the position is never ahead of an end that is looked at later.
+        let position = assigned.position().offset();
+        Ok(assigned.log().high_watermark().saturating_sub(position))
+    }
+
+    /// Polls hand out nothing of these partitions until [`resume`](Self::resume): they are neither read nor waited
+    /// for, and keep their positions.
+    ///
+    /// ```
+    /// # let dir = std::env::temp_dir().join(format!("ottla-doc-pause-{}", std::process::id()));
+    /// # use {ottla::{Broker, Record, TopicConfig}, std::time::Duration};
+    /// # let broker = Broker::open(&dir)?;
+    /// # let orders = broker.ensure_topic("orders", TopicConfig::new())?;
+    /// let mut consumer = broker.consumer().assign(orders.partitions())?;
+    /// let paused = [orders.partition(0)?];
+    /// consumer.pause(&paused)?;
+    /// orders.producer().send(Record::new("paid"))?.wait()?;
+    /// assert!(consumer.poll(Duration::ZERO)?.is_empty());
+    /// assert_eq!(consumer.lag(&paused[0])?, 1);
+    /// consumer.resume(&paused)?;
+    /// assert_eq!(consumer.poll(Duration::ZERO)?.len(), 1);
+    /// # drop((consumer, paused, orders, broker)); std::fs::remove_dir_all(&dir).ok();
+    /// # Ok::<(), ottla::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition) if one of them is not assigned, and
+    /// none is paused.
+    pub fn pause(&mut self, partitions: &[Partition]) -> Result<()> {
+        self.set_paused(partitions, true)
+    }
+
+    /// Polls hand out records of these partitions again, from where they stand.
+    ///
+    /// # Errors
+    /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition) if one of them is not assigned, and
+    /// none is resumed.
+    pub fn resume(&mut self, partitions: &[Partition]) -> Result<()> {
+        self.set_paused(partitions, false)
+    }
+
+    /// The partitions that are paused.
+    #[must_use]
+    pub fn paused(&self) -> Vec<Partition> {
+        let paused = self.assigned.iter().filter(|assigned| assigned.is_paused);
+        paused.map(|assigned| assigned.partition.clone()).collect()
+    }
+
+    /// The partitions that are read, in the order in which they were assigned.
+    #[must_use]
+    pub fn assignment(&self) -> Vec<Partition> {
+        self.assigned.iter().map(|assigned| assigned.partition.clone()).collect()
+    }
+
+    fn set_paused(&mut self, partitions: &[Partition], is_paused: bool) -> Result<()> {
+        partitions.iter().try_for_each(|partition| self.require(partition).map(|_| ()))?;
+        for partition in partitions {
+            self.require_mut(partition)?.is_paused = is_paused;
+        }
+        Ok(())
     }
 
     /// Reads what is visible now, beginning with the partition whose turn it is.
     fn fetch(&mut self) -> Result<ConsumerRecords> {
-        let mut records = ConsumerRecords::default();
-        let mut fetched = 0;
+        let mut fetched = Fetched::default();
         let count = self.assigned.len();
         for step in 0..count {
             let at = (self.turn + step) % count;
-            let Some(Assigned { log, reader }) = self.assigned.get_mut(at) else { continue };
-            reader.extend();
-            let readable = log.check_readable();
-            let batches = readable.err().map(Err).into_iter().chain(reader);
-            for batch in batches {
-                match batch {
-                    Ok(batch) => {
-                        fetched += batch.size();
-                        records.push(log, batch);
-                    }
-                    // What was read before goes out first; the position stays, and shows the error again.
-                    Err(_) if !records.is_empty() => return Ok(records),
-                    Err(error) => {
-                        // The others have their turn, whatever becomes of this one.
-                        self.turn = at + 1;
-                        return Err(error);
-                    }
-                }
-                if fetched >= FETCH_BYTES {
-                    break;
+            let Some(assigned) = self.assigned.get_mut(at) else { continue };
+            match assigned.fetch(&mut fetched, self.limits) {
+                Ok(()) if !fetched.is_full(self.limits) => continue,
+                Ok(()) => {}
+                // What was read before goes out first; the position stays, and shows the error again.
+                Err(_) if !fetched.records.is_empty() => return Ok(fetched.records),
+                Err(error) => {
+                    // The others have their turn, whatever becomes of this one.
+                    self.turn = at + 1;
+                    return Err(error);
                 }
             }
-            if fetched >= FETCH_BYTES {
-                self.turn = at + 1;
-                break;
-            }
+            self.turn = at + 1;
+            break;
         }
-        Ok(records)
+        Ok(fetched.records)
     }
 
     /// Has records written and synced that were sent and are not visible yet; true if it did so itself, and there
     /// may be something now.
     fn make_visible(&self) -> bool {
-        let logs = self.assigned.iter().map(|assigned| &assigned.log);
+        let behind = self.assigned.iter().filter(|assigned| assigned.is_behind());
         // Of all of them, whatever the first ones say.
-        logs.filter(|log| log.takes_records() && log.make_visible()).count() > 0
+        behind.filter(|assigned| assigned.log().make_visible()).count() > 0
     }
 
     fn find(&self, partition: &Partition) -> Option<usize> {
-        self.assigned.iter().position(|assigned| Arc::ptr_eq(&assigned.log, partition.log()))
+        self.assigned.iter().position(|assigned| Arc::ptr_eq(assigned.log(), partition.log()))
     }
 
-    fn require(&self, partition: &Partition) -> Result<usize> {
+    fn require(&self, partition: &Partition) -> Result<&Assigned> {
         partition.log().check_readable()?;
-        self.find(partition).ok_or_else(|| {
-            let what = "the partition is not assigned to this consumer";
-            partition.log().place(Error::new(ErrorKind::UnknownTopicOrPartition, what))
-        })
+        let found = self.find(partition).and_then(|at| self.assigned.get(at));
+        found.ok_or_else(|| not_assigned(partition))
     }
+
+    fn require_mut(&mut self, partition: &Partition) -> Result<&mut Assigned> {
+        partition.log().check_readable()?;
+        let found = self.find(partition).and_then(|at| self.assigned.get_mut(at));
+        found.ok_or_else(|| not_assigned(partition))
+    }
+}
+
+fn not_assigned(partition: &Partition) -> Error {
+    let what = "the partition is not assigned to this consumer";
+    partition.log().place(Error::new(ErrorKind::UnknownTopicOrPartition, what))
 }
 
 impl fmt::Debug for Consumer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let positions = self.assigned.iter().map(|Assigned { log, reader }| {
-            (format!("{}-{}", log.topic(), log.partition()), reader.position().offset())
+        let positions = self.assigned.iter().map(|assigned| {
+            let log = assigned.log();
+            (format!("{}-{}", log.topic(), log.partition()), assigned.position().offset())
         });
         f.debug_map().entries(positions).finish()
     }

@@ -1,5 +1,6 @@
 //! Reading several partitions at their own pace.
 
+mod assigned;
 mod builder;
 #[expect(clippy::module_inception, reason = "the folder is the layer, the file is its noun")]
 mod consumer;

@@ -20,6 +20,7 @@ mod tests;
 mod upkeep;
 mod urgency;
 mod waiting;
+mod wakeup;
 mod writer;
 
 pub use append::IfFull;
@@ -32,3 +33,4 @@ pub use recovery::{Cut, Plan, cut_back, plan, preserve, settle};
 pub use settings::Held;
 pub use stop::check_process;
 pub use waiting::Registration;
+pub use wakeup::{Wakeup, WakeupHandle};

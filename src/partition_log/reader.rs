@@ -27,10 +27,13 @@ impl BatchReader {
         Self { log, next: from, until, scan: None }
     }
 
+    pub fn log(&self) -> &Arc<PartitionLog> {
+        &self.log
+    }
+
     /// Where the next batch begins, or the end.
     pub fn position(&self) -> Position {
-        let before = self.next.checked_sub(1).filter(|before| *before >= self.log.log_start_offset());
-        Position::new(self.next, before.and_then(|before| self.log.leader_epoch_at(before)))
+        self.log.position_at(self.next)
     }
 
     /// Lets the reading go on to the high watermark of now.
@@ -99,6 +102,14 @@ impl BatchReader {
         let what = format!("a batch with the offsets {} to {}", header.base_offset, header.last_offset());
         let error = Error::corrupt(format!("{what} stands where {} is expected", self.next));
         Err(scan.place(error.at_offset(self.next)))
+    }
+}
+
+impl PartitionLog {
+    /// An offset with the leader epoch of what stands before it.
+    pub fn position_at(&self, offset: Offset) -> Position {
+        let before = offset.checked_sub(1).filter(|before| *before >= self.log_start_offset());
+        Position::new(offset, before.and_then(|before| self.leader_epoch_at(before)))
     }
 }
 

@@ -87,6 +87,19 @@ impl RecordBatch {
         Self { given, ..self }
     }
 
+    /// Keeps the first `count` records from now on, and returns a batch with the others, if there are any.
+    pub(crate) fn split_off(&mut self, count: usize) -> Option<Self> {
+        let count = u32::try_from(count).ok().filter(|count| *count < self.given.count)?;
+        let mut left = count;
+        let given = self.given_behind(|_| {
+            let is_kept = left > 0;
+            left = left.saturating_sub(1);
+            is_kept
+        });
+        self.given.count = count;
+        Some(Self { given, ..self.clone() })
+    }
+
     /// The records that are given out behind those at the front for which `passes` is true.
     fn given_behind(&self, mut passes: impl FnMut(&RecordView<'_>) -> bool) -> Given {
         let mut records = self.iter();

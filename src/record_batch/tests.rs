@@ -224,6 +224,23 @@ fn starting_inside_a_batch_leaves_out_what_lies_before() {
     assert_eq!(batch.clone().starting_at(3).iter().count(), 0);
 }
 
+#[test]
+fn a_batch_is_divided_between_two_records() {
+    let offsets = |batch: &RecordBatch| batch.iter().map(|record| record.offset()).collect::<Vec<_>>();
+    for from in 0..=3 {
+        let whole = parse(V1).starting_at(from);
+        for count in 0..5 {
+            let mut first = whole.clone();
+            let rest = first.split_off(count);
+            assert_eq!(rest.is_some(), count < whole.iter().len());
+            assert_eq!(first.iter().len(), first.iter().count());
+            let both = [offsets(&first), rest.as_ref().map(offsets).unwrap_or_default()];
+            assert_eq!(both[0].len(), count.min(whole.iter().len()));
+            assert_eq!(both.concat(), offsets(&whole));
+        }
+    }
+}
+
 /// What the checksum protects is caught by it; the fields before it by their own checks, or they are the
 /// offset and the epoch that a log compares with what it expects.
 #[test]

@@ -3,6 +3,7 @@
 mod altering;
 mod bad_input;
 mod checkpoints;
+mod consumer;
 mod damage;
 mod decoders;
 mod deliveries;

@@ -1,0 +1,95 @@
+//! A partition of a consumer: where it stands, and what was read of it and not handed out.
+
+use std::sync::Arc;
+
+use super::ConsumerRecords;
+use crate::broker::Partition;
+use crate::error::Result;
+use crate::model::{Offset, Position, Start};
+use crate::partition_log::{BatchReader, PartitionLog};
+use crate::record_batch::RecordBatch;
+
+/// An assigned partition.
+pub struct Assigned {
+    pub partition: Partition,
+    reader: BatchReader,
+    /// The end of a batch whose beginning was handed out; it comes before what the reader reads next.
+    rest: Option<RecordBatch>,
+    pub is_paused: bool,
+}
+
+/// How much a poll hands out.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub bytes: usize,
+    pub records: usize,
+}
+
+/// What a poll has gathered.
+#[derive(Default)]
+pub struct Fetched {
+    pub records: ConsumerRecords,
+    /// The size of the batches.
+    bytes: usize,
+    count: usize,
+}
+
+impl Fetched {
+    pub fn is_full(&self, limits: Limits) -> bool {
+        !self.records.is_empty() && (self.bytes >= limits.bytes || self.count >= limits.records)
+    }
+}
+
+impl Assigned {
+    pub fn new(partition: Partition) -> Result<Self> {
+        let reader = partition.log().read(Start::Earliest)?;
+        Ok(Self { partition, reader, rest: None, is_paused: false })
+    }
+
+    pub fn log(&self) -> &Arc<PartitionLog> {
+        self.partition.log()
+    }
+
+    /// Where the next record lies that is handed out.
+    pub fn position(&self) -> Position {
+        match self.rest.as_ref().and_then(first_offset) {
+            Some(offset) => self.log().position_at(offset),
+            None => self.reader.position(),
+        }
+    }
+
+    /// Moves the position; if that fails it stays.
+    pub fn seek(&mut self, start: Start) -> Result<()> {
+        self.reader = self.log().read(start)?;
+        self.rest = None;
+        Ok(())
+    }
+
+    /// Adds what is visible now, until the poll is full.
+    pub fn fetch(&mut self, fetched: &mut Fetched, limits: Limits) -> Result<()> {
+        self.log().check_readable()?;
+        if self.is_paused {
+            return Ok(());
+        }
+        self.reader.extend();
+        while !fetched.is_full(limits) {
+            let next = self.rest.take().map(Ok).or_else(|| self.reader.next());
+            let Some(mut batch) = next.transpose()? else { break };
+            self.rest = batch.split_off(limits.records.saturating_sub(fetched.count));
+            fetched.bytes = fetched.bytes.saturating_add(batch.size());
+            fetched.count = fetched.count.saturating_add(batch.iter().len());
+            fetched.records.push(self.partition.log(), batch);
+        }
+        Ok(())
+    }
+
+    /// Whether something was sent that is not visible yet, and somebody may wait for it.
+    pub fn is_behind(&self) -> bool {
+        let log = self.log();
+        !self.is_paused && log.log_end_offset() > log.high_watermark() && log.takes_records()
+    }
+}
+
+fn first_offset(batch: &RecordBatch) -> Option<Offset> {
+    batch.iter().next().map(|record| record.offset())
+}
