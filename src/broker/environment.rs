@@ -11,7 +11,7 @@ use crate::file_name::partition_dir;
 use crate::model::TopicName;
 use crate::partition_log::{BufferMemory, LogContext};
 use crate::segment::SegmentDir;
-use crate::vfs::{ProcessMark, Vfs};
+use crate::vfs::{Budget, ProcessMark, Vfs};
 
 /// The file system, the place in it, and what the broker does in time.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub struct Environment {
     pub root: Arc<Path>,
     pub options: BrokerOptions,
     pub agenda: Arc<Agenda>,
+    /// Of the files that `vfs` opens.
+    pub budget: Arc<Budget>,
     /// Has Kafka's checkpoints written.
     pub checkpoints: Arc<Reminder>,
     /// Of the process that opened the directory.
@@ -43,6 +45,7 @@ impl Environment {
             root: Arc::clone(&self.root),
             slot,
             agenda: Arc::clone(&self.agenda),
+            budget: Arc::clone(&self.budget),
             checkpoints: Arc::clone(&self.checkpoints),
             mark: Arc::clone(&self.mark),
             buffer: Arc::clone(&self.buffer),

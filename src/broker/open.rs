@@ -26,7 +26,7 @@ use crate::file_name::LOCK;
 use crate::model::TopicName;
 use crate::partition_log::{BufferMemory, LastStop, PartitionLog, preserve};
 use crate::sync::{AtomicBool, Mutex};
-use crate::vfs::{OsVfs, ProcessMark, Vfs, VfsLock, read_file};
+use crate::vfs::{Budget, BudgetedVfs, OsVfs, ProcessMark, Vfs, VfsLock, read_file};
 
 impl BrokerOptions {
     /// Opens the data directory, creating it if there is nothing at `path`; see [`Broker::open`].
@@ -52,6 +52,8 @@ impl BrokerOptions {
 
 /// Opens the directory, or makes it.
 fn open(vfs: Arc<dyn Vfs>, root: &Path, options: BrokerOptions) -> Result<Arc<Shared>> {
+    let budget = Budget::new(options.open_files);
+    let vfs = Arc::new(BudgetedVfs::new(vfs, &budget)) as Arc<dyn Vfs>;
     create_missing(vfs.as_ref(), root)?;
     judge_directory(vfs.as_ref(), root)?;
     let lock = take_lock(vfs.as_ref(), root)?;
@@ -61,7 +63,7 @@ fn open(vfs: Arc<dyn Vfs>, root: &Path, options: BrokerOptions) -> Result<Arc<Sh
         Verdict::New => None,
         Verdict::Ours => Some(Found::read(vfs.as_ref(), root)?),
     };
-    let opening = Opening::new(vfs, root, options);
+    let opening = Opening::new(vfs, budget, root, options);
     match found {
         None => opening.make(lock),
         Some(found) if found.marker == Marker::Ours => opening.take_over(lock, found),
@@ -97,7 +99,7 @@ struct Opening {
 }
 
 impl Opening {
-    fn new(vfs: Arc<dyn Vfs>, root: &Path, options: BrokerOptions) -> Self {
+    fn new(vfs: Arc<dyn Vfs>, budget: Arc<Budget>, root: &Path, options: BrokerOptions) -> Self {
         let (topics, root) = (Arc::new(Topics::default()), Arc::<Path>::from(root));
         let agenda = Agenda::new(options.clock.clone());
         let checkpoints = Checkpoints::new(Arc::clone(&vfs), Arc::clone(&root), Arc::clone(&topics));
@@ -106,7 +108,7 @@ impl Opening {
         let reminder = Arc::new(agenda.add(chore));
         let mark = Arc::new(ProcessMark::new());
         let buffer = BufferMemory::new(options.buffer_memory);
-        let env = Environment { vfs, root, options, agenda, checkpoints: reminder, mark, buffer };
+        let env = Environment { vfs, root, options, agenda, budget, checkpoints: reminder, mark, buffer };
         Self { env, topics, checkpoints }
     }
 

@@ -6,6 +6,9 @@ use crate::clock::Clock;
 use crate::config::Durability;
 use crate::error::{Error, ErrorKind, Result};
 
+/// With fewer, a partition that rolls would have to let go of its own files.
+const FEWEST_OPEN_FILES: usize = 16;
+
 /// The settings of a [`Broker`](crate::Broker); nothing of them is stored.
 ///
 /// ```no_run
@@ -20,6 +23,7 @@ pub struct BrokerOptions {
     pub(super) durability: Durability,
     pub(super) isolate_damage: bool,
     pub(super) reserve: u64,
+    pub(super) open_files: usize,
     pub(super) background: bool,
     pub(super) sync_threads: usize,
     pub(super) buffer_memory: usize,
@@ -36,6 +40,7 @@ impl Default for BrokerOptions {
             durability: Durability::Synced,
             isolate_damage: false,
             reserve: 1024 * 1024,
+            open_files: 512,
             background: true,
             sync_threads: 4,
             buffer_memory: 32 * 1024 * 1024,
@@ -95,6 +100,21 @@ impl BrokerOptions {
         self
     }
 
+    /// How many files the broker has open at most, at least 16. Default: 512, half of the 1,024 descriptors that a process
+    /// usually may have.
+    ///
+    /// Any number of partitions work with it: whoever needs a file has others closed that were not used for the longest
+    /// time, and that are opened again when they are needed. A partition on which something is not synced yet is synced
+    /// first. What is in use stays open, so that there may be more for a moment: a few for each thread that appends or
+    /// reads, and the files that a [`Batches`](crate::Batches) or a [`Consumer`](crate::Consumer) is in the midst of.
+    /// Sealed segments count only where [maps](Self::memory_maps) are off: a map needs no descriptor. On top come the
+    /// lock of the directory, and for the length of a call a directory that is listed or synced.
+    #[must_use]
+    pub fn open_files(mut self, most: usize) -> Self {
+        self.open_files = most;
+        self
+    }
+
     /// Whether the broker has threads of its own: they write and sync for whoever awaits a
     /// [`Delivery`](crate::Delivery), or waits for it with a timeout, and what nobody waits for; and they do what comes
     /// with time: the syncs of interval topics, the evidence for recovery, Kafka's checkpoints. Default: `true`; without
@@ -147,6 +167,7 @@ impl BrokerOptions {
             (i32::try_from(self.batch_size).is_ok(), "batch_size", self.batch_size, "0 to 2147483647 bytes"),
             ((1..=64).contains(&self.sync_threads), "sync_threads", self.sync_threads, "1 to 64 threads"),
             (self.buffer_memory > 0, "buffer_memory", self.buffer_memory, "at least 1 byte"),
+            (self.open_files >= FEWEST_OPEN_FILES, "open_files", self.open_files, "at least 16 files"),
         ];
         match bounds.into_iter().find(|(is_valid, ..)| !is_valid) {
             None => Ok(()),

@@ -5,6 +5,7 @@ use super::log::PartitionLog;
 use super::stop::Stop;
 use crate::error::{Error, Result};
 use crate::sync::MutexGuard;
+use crate::vfs::Holder;
 
 impl PartitionLog {
     /// Takes no more records; those that were taken are still written and synced by [`close`](Self::close).
@@ -39,6 +40,7 @@ impl PartitionLog {
             (state.written, state.durable) = (end, end);
             self.publish_ends(&state);
         }
+        self.release();
         Ok(())
     }
 
@@ -52,6 +54,8 @@ impl PartitionLog {
     pub fn delete(&self) {
         self.stop(&Stop::Deleted);
         self.commit.leader.lock().writer.discard();
+        // Their space is free once nobody has them open.
+        self.release();
     }
 
     /// Takes no more records, since the disk may say that the topic is being deleted.

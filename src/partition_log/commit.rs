@@ -40,6 +40,8 @@ pub(super) struct State {
     pub fallbacks: Fallbacks,
     /// Whether the next announcement may concern everybody who waits, whatever the ends are.
     pub wakes_all: bool,
+    /// Whether something is still to be announced, by the broker's threads or the next tick.
+    pub is_unannounced: bool,
     pub waiting: Waiting,
 }
 
@@ -102,6 +104,7 @@ impl Commit {
             stop,
             fallbacks: Fallbacks::default(),
             wakes_all: false,
+            is_unannounced: false,
             waiting: Waiting::default(),
         };
         Self {
@@ -202,6 +205,7 @@ impl PartitionLog {
 
     /// Tells everybody who may want to know that something has changed.
     pub(super) fn announce(&self, state: &mut MutexGuard<'_, State>) {
+        state.is_unannounced = false;
         let (written, durable) = (state.written.offset, state.durable.offset);
         let woken = match state.stop.is_some() || std::mem::take(&mut state.wakes_all) {
             true => state.waiting.take_all(),
@@ -239,6 +243,7 @@ impl PartitionLog {
 
     fn write_gathered(&self, reach: Reach) -> Result<Led> {
         let mut leader = self.commit.leader.lock();
+        self.tenancy.note_use();
         let Leader { writer, spare } = &mut *leader;
         *spare = self.appends.lock().accumulator.take(std::mem::take(spare));
         let written = writer.write(spare);

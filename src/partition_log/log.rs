@@ -24,7 +24,7 @@ use crate::file_name::SegmentFile;
 use crate::model::{LeaderEpoch, Offset, PartitionId, Position, Start, Timestamp};
 use crate::segment::{ActiveSegment, SealedSegment, Segment, SegmentDir, StoredIndexes, segment_bases};
 use crate::sync::{Mutex, RwLock, Signal};
-use crate::vfs::ProcessMark;
+use crate::vfs::{Budget, Holder, ProcessMark, Tenancy};
 
 /// What a partition is given by its broker.
 #[derive(Clone, Debug)]
@@ -43,6 +43,8 @@ pub struct LogContext {
     pub slot: EndsSlot,
     /// Where it has itself reminded of what comes later.
     pub agenda: Arc<Agenda>,
+    /// What it may have open, with all others.
+    pub budget: Arc<Budget>,
     /// Has Kafka's checkpoints written.
     pub checkpoints: Arc<Reminder>,
     /// Of the process that opened it.
@@ -83,7 +85,7 @@ pub struct PartitionLog {
     pub(super) generation: u32,
     pub(super) appends: Mutex<Appends>,
     pub(super) commit: Commit,
-    segments: Arc<RwLock<Vec<Segment>>>,
+    pub(super) segments: Arc<RwLock<Vec<Segment>>>,
     /// Every leader epoch; what is appended in this life has the last one.
     epochs: LeaderEpochs,
     pub(super) listeners: Listeners,
@@ -91,6 +93,8 @@ pub struct PartitionLog {
     pub(super) reminder: Reminder,
     /// How urgently they were asked for what has gathered.
     pub(super) urgency: Urgency,
+    /// Of the files that are open.
+    pub(super) tenancy: Tenancy,
 }
 
 /// What lies under the append lock.
@@ -214,6 +218,7 @@ impl PartitionLog {
             settings: Settings::new(&context.config),
             reminder: context.agenda.add(Weak::<Self>::clone(log) as Weak<dyn Chore>),
             urgency: Urgency::default(),
+            tenancy: context.budget.join(Weak::<Self>::clone(log) as Weak<dyn Holder>),
             context,
         })
     }

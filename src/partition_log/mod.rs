@@ -7,6 +7,7 @@ mod append;
 mod buffer;
 mod closing;
 mod commit;
+mod descriptors;
 mod fallbacks;
 mod leader_epoch;
 mod listeners;

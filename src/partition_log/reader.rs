@@ -68,7 +68,9 @@ impl BatchReader {
             return Ok(batch);
         }
         let (segment, limit) = self.log.segment_at(self.next)?;
-        let mut scan = segment.scan_from(self.next, limit)?;
+        let scan = segment.scan_from(self.next, limit);
+        self.log.tenancy.note_use();
+        let mut scan = scan?;
         // Had the topic been deleted before the files were opened, their names could be another one's by now.
         self.log.check_readable()?;
         match self.next_of(&mut scan)? {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::commit::{State, StopOnUnwind};
 use super::log::PartitionLog;
+use super::writer::UnsyncedLog;
 use crate::agenda::Chore;
 use crate::config::Durability;
 use crate::ends_file::ProvenEnd;
@@ -67,16 +68,26 @@ impl PartitionLog {
 
     /// Syncs what is written, while others may write more, and publishes how far that was.
     pub(super) fn sync_written(&self, state: &mut MutexGuard<'_, State>) {
+        self.sync_taken(state, || (self.commit.leader.lock().writer.take_unsynced(), ()));
+        self.announce(state);
+    }
+
+    /// The same, of what `take` gives out, together with what it holds meanwhile. The caller announces it.
+    pub(super) fn sync_taken<T>(
+        &self,
+        state: &mut MutexGuard<'_, State>,
+        take: impl FnOnce() -> (Option<UnsyncedLog>, T),
+    ) -> T {
         state.syncing = true;
         // Segments that are rolled from now on wait for the next sync.
         state.upkeep.rolled = 0;
         let began = self.context.clock.monotonic();
-        let outcome = MutexGuard::unlocked(state, || {
+        let (outcome, held) = MutexGuard::unlocked(state, || {
             let unwinding = StopOnUnwind { log: self, working: |state| &mut state.syncing };
-            let unsynced = self.commit.leader.lock().writer.take_unsynced();
+            let (unsynced, held) = take();
             let synced = unsynced.map(|unsynced| unsynced.sync().map(|()| unsynced.end)).transpose();
             std::mem::forget(unwinding);
-            synced
+            (synced, held)
         });
         state.syncing = false;
         match outcome {
@@ -92,7 +103,7 @@ impl PartitionLog {
             }
             Err(error) => self.poison(state, error),
         }
-        self.announce(state);
+        held
     }
 
     /// Writes the ends at which the partition was opened into its slot.
@@ -122,6 +133,9 @@ impl Chore for PartitionLog {
     fn run(&self, now: Duration) -> Option<Duration> {
         self.urgency.reset();
         let mut state = self.commit.state.lock();
+        if state.is_unannounced {
+            self.announce(&mut state);
+        }
         if state.stop.is_none() {
             self.lead_for_others(&mut state);
         }

@@ -207,6 +207,11 @@ impl Writer {
         self.rolled.len()
     }
 
+    /// Closes the files of the active segment, which holds nothing unsynced; the next append opens them again.
+    pub fn release(&mut self) -> Result<bool> {
+        self.active.as_mut().map_or(Ok(true), ActiveSegment::release)
+    }
+
     /// Forgets the last segment as it is.
     pub fn discard(&mut self) {
         self.active = None;
@@ -283,7 +288,7 @@ impl Writer {
         if is_changed {
             sync_dir(&self.dir)?;
         }
-        let again = ActiveSegment::open(&self.dir, end.segment, &self.config, self.clock.now(), indexes)?;
+        let mut again = ActiveSegment::open(&self.dir, end.segment, &self.config, self.clock.now(), indexes)?;
         if LogEnd::of(&again) != end {
             return Err(Error::corrupt(format!("a segment was sealed at {end}, and ends elsewhere")));
         }

@@ -29,8 +29,10 @@ const MAX_STEP: u64 = 16 * 1024 * 1024;
 #[derive(Debug)]
 pub struct ActiveSegment {
     reader: Arc<ActiveReader>,
-    /// The reader's, without its lock.
+    /// The reader's, without its lock. While it is `None`, the log holds nothing that was written and not synced.
     file: Option<Arc<dyn VfsFile>>,
+    /// Whether it was ever there: then the log may be longer than its data.
+    was_opened: bool,
     size: u64,
     allocated: u64,
     /// False once the file system has said that it cannot preallocate.
@@ -95,6 +97,7 @@ impl ActiveSegment {
         Self {
             reader: Arc::new(reader),
             file: None,
+            was_opened: false,
             size: contents.size,
             allocated: contents.size,
             preallocates: true,
@@ -214,13 +217,17 @@ impl ActiveSegment {
     fn file(&mut self) -> Result<&Arc<dyn VfsFile>> {
         match &mut self.file {
             Some(file) => Ok(file),
-            none => Ok(none.insert(self.reader.log.get().doing("open", self.reader.log.path())?)),
+            none => {
+                let file = self.reader.log.get().doing("open", self.reader.log.path())?;
+                self.was_opened = true;
+                Ok(none.insert(file))
+            }
         }
     }
 
     /// Takes what a failed append has left off the file again, durably: a cut that was not synced can come back.
     pub fn cut_back(&mut self) -> Result<()> {
-        if let Some(log) = self.reader.log.if_open() {
+        if let Some(log) = &self.file {
             log.set_len(self.size).doing("cut", self.reader.log.path())?;
             log.sync_all().doing("sync", self.reader.log.path())?;
             self.allocated = self.size;
@@ -229,14 +236,21 @@ impl ActiveSegment {
     }
 
     /// Has the log synced with the next sync, though nothing was appended since it was opened.
-    pub fn count_as_unsynced(&self) -> Result<()> {
-        self.reader.log.get().doing("open", self.reader.log.path()).map(|_| ())
+    pub fn count_as_unsynced(&mut self) -> Result<()> {
+        self.file().map(|_| ())
     }
 
     /// What has to be synced for what was appended to survive a power cut.
     pub fn unsynced(&self) -> Unsynced {
-        let log = self.reader.log.if_open();
-        Unsynced::data(log.map(|log| (log, self.reader.log.path())))
+        let log = self.file.as_ref();
+        Unsynced::data(log.map(|log| (Arc::clone(log), self.reader.log.path())))
+    }
+
+    /// Closes the files, of which the log MUST hold nothing unsynced; the next append opens it again. False if a reader
+    /// is opening one.
+    pub fn release(&mut self) -> Result<bool> {
+        self.file = None;
+        self.reader.release()
     }
 
     /// Ends the segment, and syncs it.
@@ -249,7 +263,7 @@ impl ActiveSegment {
     /// mapped before it returns, since it shortens files.
     pub fn finish(self, config: &TopicConfig) -> Result<(SealedSegment, Unsynced)> {
         let ActiveReader { dir, base, log, indexes } = &*self.reader;
-        let opened = log.if_open();
+        let opened = self.was_opened.then(|| log.get().doing("open", log.path())).transpose()?;
         if let Some(file) = &opened {
             // Preallocating may have extended the file further than it has said.
             if file.size().doing("measure", log.path())? != self.size {
@@ -261,8 +275,7 @@ impl ActiveSegment {
         push_time(time, self.indexer.newest());
         offset.flush().doing("append to", offset.file().path())?;
         time.flush().doing("append to", time.file().path())?;
-        // Files that nobody has opened hold nothing new.
-        let files = [(opened, log.path()), of(offset), of(time)];
+        let files = [(opened, log.path()), of(offset)?, of(time)?];
         let files = files.into_iter().filter_map(|(file, path)| file.map(|file| (file, path)));
         let sealed = SealedSegment::new(dir.clone(), *base, config.index_interval_bytes);
         Ok((sealed, Unsynced::whole(files)))
@@ -289,13 +302,23 @@ impl ActiveSegment {
     }
 }
 
-fn of<E: IndexEntry>(index: &ActiveIndex<E>) -> (Option<Arc<dyn VfsFile>>, &Path) {
-    (index.file().if_open(), index.file().path())
+fn of<E: IndexEntry>(index: &mut ActiveIndex<E>) -> Result<(Option<Arc<dyn VfsFile>>, &Path)> {
+    let unsynced = index.take_unsynced().doing("open", index.file().path())?;
+    Ok((unsynced, index.file().path()))
 }
 
 impl ActiveReader {
     pub fn base_offset(&self) -> Offset {
         self.base
+    }
+
+    /// Closes the files that nobody reads at this moment. The log MUST hold nothing unsynced; indexes that do are synced.
+    pub fn release(&self) -> Result<bool> {
+        let Some(mut indexes) = self.indexes.try_lock() else { return Ok(false) };
+        let Indexes { offset, time } = &mut *indexes;
+        let offset = offset.release().doing("sync", offset.file().path())?;
+        let time = time.release().doing("sync", time.file().path())?;
+        Ok(self.log.release() && offset && time)
     }
 
     /// The batches from the one that holds `offset` on, up to the position `limit`.

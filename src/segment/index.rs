@@ -3,10 +3,11 @@
 use std::io;
 use std::marker::PhantomData;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::entry::{IndexEntry, OffsetEntry};
 use crate::error::{IoContext, Result};
-use crate::vfs::{FileView, LazyFile, write_all_at};
+use crate::vfs::{FileView, LazyFile, VfsFile, write_all_at};
 
 /// How many entries are gathered in memory before they are written.
 const TAIL_ENTRIES: usize = 512;
@@ -92,6 +93,8 @@ pub struct ActiveIndex<E> {
     tail: Vec<E>,
     /// Whether what stands in the file belongs to another log, and goes before anything is written.
     stale: bool,
+    /// Whether the file was changed since it was last given out to be synced; then it is open.
+    unsynced: bool,
 }
 
 /// What stands in the file of an index.
@@ -109,12 +112,12 @@ impl<E> Default for Written<E> {
 
 impl<E: IndexEntry> ActiveIndex<E> {
     pub fn new(file: LazyFile, written: Written<E>) -> Self {
-        Self { file, written, tail: Vec::new(), stale: false }
+        Self { file, written, tail: Vec::new(), stale: false, unsynced: false }
     }
 
     /// An empty index in the place of whatever the file holds.
     pub fn instead_of(file: LazyFile) -> Self {
-        Self { file, written: Written::default(), tail: Vec::new(), stale: true }
+        Self { stale: true, ..Self::new(file, Written::default()) }
     }
 
     pub fn count(&self) -> u64 {
@@ -154,19 +157,40 @@ impl<E: IndexEntry> ActiveIndex<E> {
 
     /// Writes the entries that are only in memory.
     pub fn flush(&mut self) -> io::Result<()> {
-        if self.stale {
-            self.file.get()?.set_len(0)?;
-            self.stale = false;
-        }
-        if self.tail.is_empty() {
+        if !self.stale && self.tail.is_empty() {
             return Ok(());
+        }
+        let file = self.changing()?;
+        if self.stale {
+            file.set_len(0)?;
+            self.stale = false;
         }
         let mut bytes = Vec::with_capacity(self.tail.len().saturating_mul(E::SIZE));
         self.tail.iter().for_each(|entry| entry.write(&mut bytes));
-        write_all_at(self.file.get()?.as_ref(), &bytes, self.written.count.saturating_mul(E::SIZE as u64))?;
+        write_all_at(file.as_ref(), &bytes, self.written.count.saturating_mul(E::SIZE as u64))?;
         self.written = Written { count: self.count(), last: self.last() };
         self.tail.clear();
         Ok(())
+    }
+
+    /// The file, which is to be synced from now on.
+    pub fn changing(&mut self) -> io::Result<Arc<dyn VfsFile>> {
+        let file = self.file.get()?;
+        self.unsynced = true;
+        Ok(file)
+    }
+
+    /// Gives out the file if it has to be synced. Whoever takes it syncs it, or the partition stops.
+    pub fn take_unsynced(&mut self) -> io::Result<Option<Arc<dyn VfsFile>>> {
+        std::mem::take(&mut self.unsynced).then(|| self.file.get()).transpose()
+    }
+
+    /// Closes the file, synced; the next use opens it again. False if somebody is opening it.
+    pub fn release(&mut self) -> io::Result<bool> {
+        if let Some(file) = self.take_unsynced()? {
+            file.sync_data()?;
+        }
+        Ok(self.file.release())
     }
 
     pub fn file(&self) -> &LazyFile {

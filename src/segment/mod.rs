@@ -55,6 +55,11 @@ impl SegmentDir {
         &self.path
     }
 
+    /// Whether files that can no longer change are mapped.
+    pub fn maps(&self) -> bool {
+        self.maps
+    }
+
     /// The path of a file of a segment.
     pub fn file(&self, file: SegmentFile, base: Offset) -> PathBuf {
         self.path.join(file.name(base))
@@ -94,6 +99,15 @@ impl Segment {
         match self {
             Self::Active(segment) => segment.base_offset(),
             Self::Sealed(segment) => segment.base_offset(),
+        }
+    }
+
+    /// Closes the files that nobody reads at this moment; the next reader opens them again. Of an active segment the log
+    /// MUST hold nothing unsynced. False if somebody is opening one.
+    pub fn release(&self) -> Result<bool> {
+        match self {
+            Self::Active(segment) => segment.release(),
+            Self::Sealed(segment) => Ok(segment.release()),
         }
     }
 

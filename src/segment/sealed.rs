@@ -43,6 +43,11 @@ impl SealedSegment {
         self.base
     }
 
+    /// Closes its files, unless they are mapped: a map needs no descriptor. False if somebody is opening them.
+    pub fn release(&self) -> bool {
+        self.dir.maps || self.opened.try_lock().map(|mut opened| opened.take()).is_some()
+    }
+
     /// The batches from the one that holds `offset` on.
     pub fn scan_from(&self, offset: Offset) -> Result<BatchScan> {
         let opened = self.opened()?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{OpenMode, Vfs, VfsFile};
 use crate::sync::Mutex;
 
-/// An existing file with its path, opened on first use and then kept open.
+/// An existing file with its path, opened on first use and then kept open until it is let go.
 #[derive(Debug)]
 pub struct LazyFile {
     vfs: Arc<dyn Vfs>,
@@ -33,8 +33,9 @@ impl LazyFile {
         }
     }
 
-    /// The file if it is open already: one that nobody opened holds nothing unsynced.
-    pub fn if_open(&self) -> Option<Arc<dyn VfsFile>> {
-        self.opened.lock().clone()
+    /// Forgets the open file, which is closed when nobody uses it any more; the next use opens it again. False if
+    /// somebody is opening it at this moment: nobody is waited for.
+    pub fn release(&self) -> bool {
+        self.opened.try_lock().map(|mut opened| opened.take()).is_some()
     }
 }

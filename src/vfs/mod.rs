@@ -3,6 +3,7 @@
 //! Every call that touches the disk goes through here, so that tests can stand in for the disk. The contracts
 //! below are what the rest of the crate relies on; an implementation MUST keep them.
 
+mod budget;
 mod lazy;
 mod lock;
 mod map;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub use budget::{Budget, BudgetedVfs, Holder, Tenancy};
 pub use lazy::LazyFile;
 pub use map::ProcessMark;
 #[cfg(any(test, feature = "test-util"))]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use nix::fcntl::{FallocateFlags, OFlag, PosixFadviseAdvice, fallocate, posix_fadvise};
+use nix::libc;
 
 use super::lock::lock;
 use super::{DirEntry, EntryKind, OpenMode, Vfs, VfsFile, VfsLock, map};
@@ -93,6 +94,11 @@ pub fn require_regular(file: &File) -> io::Result<()> {
     } else {
         Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"))
     }
+}
+
+/// Whether it says that no descriptor is left, to the process or to the machine.
+pub fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 fn kind_of(file_type: fs::FileType) -> EntryKind {
