@@ -135,6 +135,24 @@ fn timestamps_of_two_kinds_share_no_batch() {
     );
 }
 
+/// Records share a batch up to the limit of the moment.
+#[test]
+fn batches_are_as_large_as_they_may_be() {
+    let place = Place::new(TopicConfig::new());
+    let sizes = || {
+        let partition = place.topic.partition(0).unwrap();
+        let from = Start::At(partition.high_watermark());
+        send_all(&place.topic, [[0; 50]; 20]).unwrap();
+        partition.read(from).unwrap().map(|batch| batch.unwrap().size()).collect::<Vec<_>>()
+    };
+    assert_eq!(sizes().len(), 1);
+    place.alter(|config| config.max_message_bytes(300)).unwrap();
+    let small = sizes();
+    assert!(small.len() > 4 && small.iter().all(|size| *size <= 300), "{small:?}");
+    place.alter(|config| config.max_message_bytes(1 << 20)).unwrap();
+    assert_eq!(sizes().len(), 1);
+}
+
 /// What was taken is written, though it is larger than what may be sent now, and than a segment.
 #[test]
 fn a_lower_limit_spares_what_was_taken_before() {
@@ -172,7 +190,10 @@ fn a_raised_level_syncs_to_the_log_end_first() {
         place.vfs.pause(SYNC);
         std::thread::scope(|scope| {
             let raise = scope.spawn(|| place.raise());
-            place.vfs.wait_until_paused();
+            while !place.vfs.is_paused() {
+                assert!(!raise.is_finished(), "it has synced nothing");
+                std::thread::yield_now();
+            }
             let wait = scope.spawn(|| gathered.wait().unwrap());
             assert_eq!((place.high_watermark(), place.found().len()), (2, 2));
             assert_eq!(place.topic.config().get("durability"), Some(level.to_string()));
@@ -241,6 +262,17 @@ fn who_waits_follows_the_level_of_the_moment() {
         place.vfs.take_calls().iter().any(|call| call == SYNC),
         "it has asked for more than the topic promises"
     );
+}
+
+/// The thread of the broker is told at once, and not when it wakes for something else.
+#[test]
+fn a_shorter_interval_brings_the_sync_forward() {
+    let place = Place::at_level(Durability::Os);
+    send_all(&place.topic, ["a"]).unwrap();
+    assert_eq!(place.broker.tick().unwrap(), Some(Duration::from_millis(20)));
+    let short = Duration::from_millis(5);
+    place.alter(|config| config.durability(Durability::Interval(short))).unwrap();
+    assert_eq!(place.broker.tick().unwrap(), Some(short));
 }
 
 #[test]

@@ -180,3 +180,20 @@ proptest! {
         }
     }
 }
+
+/// The fuzz targets begin with manifests of every state.
+#[test]
+fn the_seeds_of_the_manifest_are_manifests() {
+    let seeds = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/decode_metadata");
+    let mut texts = String::new();
+    for entry in std::fs::read_dir(seeds).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap().to_string_lossy().starts_with("manifest") {
+            let text = decode_manifest(&std::fs::read(&path).unwrap());
+            texts += &text.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        }
+    }
+    for state in [" creating ", " live ", " growing ", " deleting "] {
+        assert!(texts.contains(state), "no seed is{state}");
+    }
+}

@@ -205,6 +205,10 @@ impl ScriptedVfs {
         drop(self.script.pause_changed.wait_while(pause, |pause| !pause.reached).unwrap());
     }
 
+    pub fn is_paused(&self) -> bool {
+        self.script.pause.lock().unwrap().reached
+    }
+
     pub fn resume(&self) {
         self.script.pause.lock().unwrap().prefix = None;
         self.script.pause_changed.notify_all();
