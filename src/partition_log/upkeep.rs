@@ -85,7 +85,7 @@ impl PartitionLog {
         let (outcome, held) = MutexGuard::unlocked(state, || {
             let unwinding = StopOnUnwind { log: self, working: |state| &mut state.syncing };
             let (unsynced, held) = take();
-            let synced = unsynced.map(|unsynced| unsynced.sync().map(|()| unsynced.end)).transpose();
+            let synced = unsynced.map(UnsyncedLog::sync).transpose();
             std::mem::forget(unwinding);
             (synced, held)
         });

@@ -132,12 +132,14 @@ pub struct UnsyncedLog {
 }
 
 impl UnsyncedLog {
-    pub fn sync(&self) -> Result<()> {
-        if let Some((segments, dir)) = &self.rolled {
-            segments.iter().try_for_each(Unsynced::sync)?;
-            sync_dir(dir)?;
+    /// Returns how far the log is durable then.
+    pub fn sync(self) -> Result<LogEnd> {
+        if let Some((segments, dir)) = self.rolled {
+            // Each is closed once it was synced: the directory needs a descriptor, too.
+            segments.into_iter().try_for_each(|segment| segment.sync())?;
+            sync_dir(&dir)?;
         }
-        self.active.sync()
+        self.active.sync().map(|()| self.end)
     }
 }
 

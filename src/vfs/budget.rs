@@ -29,14 +29,19 @@ pub trait Holder: Send + Sync {
     fn release(&self) -> bool;
 }
 
+/// How often something is tried that needs a descriptor while there is none.
+const MOST_TRIES: usize = 4;
+/// How many calls make room at once, most of them inside one another.
+const MOST_RESCUES: usize = 16;
+
 /// How many files a broker may have open, and who has some.
 pub struct Budget {
     most: usize,
     open: AtomicUsize,
     /// Those that hold files, or have until lately; whoever is at the front is asked first.
     queue: Mutex<VecDeque<Arc<Tenant>>>,
-    /// Held by whoever makes room because the process has no descriptor left.
-    rescue: Mutex<()>,
+    /// How many calls make room because the process has no descriptor left.
+    rescues: AtomicUsize,
 }
 
 struct Tenant {
@@ -48,7 +53,8 @@ struct Tenant {
 
 impl Budget {
     pub fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { most, open: AtomicUsize::new(0), queue: Mutex::default(), rescue: Mutex::default() })
+        let (open, rescues) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Self { most, open, queue: Mutex::default(), rescues })
     }
 
     /// Takes up a holder, which has nothing open yet. It is forgotten when it is dropped.
@@ -92,22 +98,25 @@ impl Budget {
         }
     }
 
-    /// The process has no descriptor left, though the budget does: somebody else has taken them.
-    fn rescue(&self) {
-        // Making room may sync a directory, which needs one, too.
-        let Some(_rescuing) = self.rescue.try_lock() else { return };
-        let open = self.open.load(Ordering::SeqCst);
-        self.make_room((open - open / 8).saturating_sub(1));
+    /// Does something that needs a descriptor. Where the process has none left though the budget has, since others have
+    /// taken them, holders let go of some, which others may take again.
+    fn or_rescue<T>(&self, act: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        for _ in 0..MOST_TRIES {
+            match act() {
+                Err(error) if is_out_of_descriptors(&error) => self.rescue(),
+                done => return done,
+            }
+        }
+        act()
     }
 
-    fn or_rescue<T>(&self, act: impl Fn() -> io::Result<T>) -> io::Result<T> {
-        match act() {
-            Err(error) if is_out_of_descriptors(&error) => {
-                self.rescue();
-                act()
-            }
-            done => done,
+    fn rescue(&self) {
+        // Letting go may sync a directory, which needs a descriptor, too.
+        if self.rescues.fetch_add(1, Ordering::SeqCst) < MOST_RESCUES {
+            let open = self.open.load(Ordering::SeqCst);
+            self.make_room((open - open / 8).saturating_sub(1));
         }
+        self.rescues.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

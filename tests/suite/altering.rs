@@ -223,7 +223,10 @@ fn a_raised_level_syncs_to_the_log_end_first() {
         assert_eq!(place.high_watermark(), 3);
         place.clock.advance(10 * INTERVAL);
         place.broker.tick().unwrap();
-        assert!(place.vfs.take_calls().iter().any(|call| call == SYNC), "nobody waits for it, and a moment has passed");
+        assert!(
+            place.vfs.take_calls().iter().any(|call| call == SYNC),
+            "nobody waits for it, and a moment has passed"
+        );
         assert_eq!(place.high_watermark(), 5);
     }
 }

@@ -7,6 +7,7 @@ mod consumer;
 mod damage;
 mod decoders;
 mod deliveries;
+mod descriptors;
 mod durability;
 mod full_disk;
 mod growing;
