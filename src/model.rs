@@ -32,6 +32,10 @@ pub enum Start {
     Earliest,
     /// The high watermark: only what comes from now on.
     Latest,
+    /// The first record, in the order of the offsets, whose timestamp is this one or a later one; the high watermark if
+    /// there is none below it. Timestamps need not rise: older records may follow, and records without a timestamp are
+    /// passed over. (Kafka: `offsetsForTimes`, which answers nothing where there is no such record.)
+    Time(Timestamp),
     /// This offset, which must lie between the log start offset and the high watermark.
     At(Offset),
     /// Where somebody has left off: the offset as with [`At`](Self::At), and what stood below it must still be what

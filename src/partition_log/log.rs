@@ -281,8 +281,8 @@ impl PartitionLog {
 
     /// The batches from `start` to the high watermark of now.
     pub fn read(self: &Arc<Self>, start: Start) -> Result<BatchReader> {
-        let until = self.high_watermark();
         let from = self.resolve(start)?;
+        let until = self.high_watermark();
         Ok(BatchReader::new(Arc::clone(self), from, until.max(from)))
     }
 
@@ -293,6 +293,7 @@ impl PartitionLog {
         let offset = match start {
             Start::Earliest => return Ok(self.log_start),
             Start::Latest => return Ok(*available.end()),
+            Start::Time(time) => return self.offset_at_time(time),
             Start::At(offset) => offset,
             Start::Resume(position) => {
                 self.check_epoch(position, &available)?;

@@ -18,6 +18,7 @@ mod settings;
 mod stop;
 #[cfg(test)]
 mod tests;
+mod time_lookup;
 mod upkeep;
 mod urgency;
 mod waiting;

@@ -159,7 +159,7 @@ impl PartitionLog {
     fn sync_held(&self) -> Result<LogEnd> {
         let unsynced = self.commit.leader.lock().writer.take_unsynced();
         let unsynced = unsynced.ok_or_else(|| Stop::Closed.error())?;
-        unsynced.sync().map(|()| unsynced.end)
+        unsynced.sync()
     }
 
     /// Takes over a configuration, for what is taken and written from now on. Where records come to be acknowledged

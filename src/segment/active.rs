@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::entry::{IndexEntry, OffsetEntry, TimeEntry};
 use super::index::{ActiveIndex, Written};
 use super::roll::{Incoming, RollFacts, roll_reason};
-use super::scan::{BatchScan, scan_from_hint};
+use super::scan::{BatchScan, behind_time_entry, scan_from_hint};
 use super::sparse::SparseIndexer;
 use super::{SealedSegment, SegmentDir, Unsynced};
 use crate::config::TopicConfig;
@@ -152,7 +152,7 @@ impl ActiveSegment {
             }
             if let Some(entries) = indexer.get_or_insert_with(|| self.indexer.clone()).on_batch(header, 0) {
                 facts.offset_entries = facts.offset_entries.saturating_add(1);
-                if entries.time.is_some_and(|entry| rises(&entry, last_time)) {
+                if entries.time.is_some_and(|entry| entry.rises_above(last_time)) {
                     facts.time_entries = facts.time_entries.saturating_add(1);
                     last_time = entries.time;
                 }
@@ -340,6 +340,23 @@ impl ActiveReader {
     }
 }
 
+impl ActiveReader {
+    /// The batches from one on before which no record has a timestamp of `time` or later, up to the position `limit`.
+    pub fn scan_from_time(&self, time: Timestamp, limit: u64) -> Result<BatchScan> {
+        let entry = {
+            let indexes = self.indexes.lock();
+            indexes.time.below(time).doing("read", indexes.time.file().path())?
+        };
+        if let Some(entry) = entry {
+            let offset = self.base.saturating_add(entry.relative_offset.into());
+            if let Some(scan) = behind_time_entry(self.scan_from(offset, limit), self.base, entry)? {
+                return Ok(scan);
+            }
+        }
+        self.scan_from(self.base, limit)
+    }
+}
+
 impl Indexes {
     /// Writes entries out where many have gathered. If that fails they stay in memory: an index is only a place
     /// to begin looking, and no reason to refuse data. Sealing tries once more.
@@ -365,13 +382,9 @@ pub(super) struct Contents {
 
 /// The time index takes an entry only if its timestamp is above the last one's.
 fn push_time(index: &mut ActiveIndex<TimeEntry>, entry: Option<TimeEntry>) {
-    if let Some(entry) = entry.filter(|entry| rises(entry, index.last())) {
+    if let Some(entry) = entry.filter(|entry| entry.rises_above(index.last())) {
         index.push(entry);
     }
-}
-
-fn rises(entry: &TimeEntry, last: Option<TimeEntry>) -> bool {
-    last.is_none_or(|last| entry.timestamp > last.timestamp)
 }
 
 /// Negative timestamps, −1 for "none" among them, say nothing about age.

@@ -95,3 +95,10 @@ impl IndexEntry for TimeEntry {
         buffer.extend_from_slice(&bytes);
     }
 }
+
+impl TimeEntry {
+    /// Whether it may stand behind `last`: only greater timestamps do.
+    pub fn rises_above(&self, last: Option<Self>) -> bool {
+        last.is_none_or(|last| self.timestamp > last.timestamp)
+    }
+}

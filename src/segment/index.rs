@@ -2,15 +2,21 @@
 
 use std::io;
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::entry::{IndexEntry, OffsetEntry};
+use bytes::Bytes;
+
+use super::entry::{IndexEntry, OffsetEntry, TimeEntry};
 use crate::error::{IoContext, Result};
+use crate::model::Timestamp;
 use crate::vfs::{FileView, LazyFile, VfsFile, write_all_at};
 
 /// How many entries are gathered in memory before they are written.
 const TAIL_ENTRIES: usize = 512;
+/// A search reads so many entries at once when it has come so near.
+const BLOCK_ENTRIES: u64 = 256;
 
 /// An index that can be searched.
 #[derive(Clone, Debug)]
@@ -51,25 +57,51 @@ impl<E: IndexEntry> IndexView<E> {
 
     /// The last entry whose key is at most `key`.
     pub fn floor(&self, key: E::Key) -> io::Result<Option<E>> {
-        let (mut low, mut high) = (0, self.count);
-        let mut found = None;
-        while low < high {
-            let middle = low.midpoint(high);
-            let entry = self.get(middle)?;
-            if entry.key() <= key {
-                found = Some(entry);
-                low = middle.saturating_add(1);
-            } else {
-                high = middle;
-            }
-        }
-        Ok(found)
+        let (block, before) = narrow(0..self.count, BLOCK_ENTRIES, key, |number| self.get(number))?;
+        let (first, count) = (block.start, block.end.saturating_sub(block.start));
+        let bytes = self.entries(first, count)?;
+        let entry = |number: u64| {
+            let at = usize::try_from(number).unwrap_or(usize::MAX).saturating_mul(E::SIZE);
+            let bytes = bytes.get(at..).and_then(|bytes| bytes.get(..E::SIZE));
+            bytes.map(E::read).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+        };
+        let (_, inside) = narrow(0..count, 0, key, entry)?;
+        Ok(inside.or(before))
     }
 
     fn get(&self, number: u64) -> io::Result<E> {
-        let bytes = self.file.read(number.saturating_mul(E::SIZE as u64), E::SIZE)?;
-        if bytes.len() == E::SIZE { Ok(E::read(&bytes)) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+        self.entries(number, 1).map(|bytes| E::read(&bytes))
     }
+
+    /// The bytes of so many entries.
+    fn entries(&self, first: u64, count: u64) -> io::Result<Bytes> {
+        let size = E::SIZE as u64;
+        let len = usize::try_from(count.saturating_mul(size)).unwrap_or(usize::MAX);
+        let bytes = self.file.read(first.saturating_mul(size), len)?;
+        if bytes.len() == len { Ok(bytes) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+}
+
+/// Halves the range until no more than `most` entries are left of it. Those before it have keys of at most `key`, the
+/// last of them is returned with it; those behind it have greater ones.
+fn narrow<E: IndexEntry>(
+    mut range: Range<u64>,
+    most: u64,
+    key: E::Key,
+    get: impl Fn(u64) -> io::Result<E>,
+) -> io::Result<(Range<u64>, Option<E>)> {
+    let mut before = None;
+    while range.end.saturating_sub(range.start) > most {
+        let middle = range.start.midpoint(range.end);
+        let entry = get(middle)?;
+        if entry.key() <= key {
+            before = Some(entry);
+            range.start = middle.saturating_add(1);
+        } else {
+            range.end = middle;
+        }
+    }
+    Ok((range, before))
 }
 
 impl IndexView<OffsetEntry> {
@@ -80,6 +112,13 @@ impl IndexView<OffsetEntry> {
             u64::from(last.position) < log_size
                 && self.count <= u64::from(last.relative_offset).saturating_add(1)
         }))
+    }
+}
+
+impl IndexView<TimeEntry> {
+    /// The last entry before `time`.
+    pub fn below(&self, time: Timestamp) -> io::Result<Option<TimeEntry>> {
+        time.checked_sub(1).map_or(Ok(None), |before| self.floor(before))
     }
 }
 
@@ -195,5 +234,12 @@ impl<E: IndexEntry> ActiveIndex<E> {
 
     pub fn file(&self) -> &LazyFile {
         &self.file
+    }
+}
+
+impl ActiveIndex<TimeEntry> {
+    /// The last entry before `time`.
+    pub fn below(&self, time: Timestamp) -> io::Result<Option<TimeEntry>> {
+        time.checked_sub(1).map_or(Ok(None), |before| self.floor(before))
     }
 }

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, IoContext, Result};
 use crate::file_name::SegmentFile;
-use crate::model::Offset;
+use crate::model::{Offset, Timestamp};
 use crate::vfs::{EntryKind, LazyFile, OpenMode, Vfs};
 
 pub use active::{ActiveReader, ActiveSegment};
@@ -119,6 +119,15 @@ impl Segment {
         match self {
             Self::Active(segment) => segment.scan_from(offset, limit),
             Self::Sealed(segment) => segment.scan_from(offset),
+        }
+    }
+
+    /// The batches from one on before which no record has a timestamp of `time` or later. The limit is that of
+    /// [`scan_from`](Self::scan_from).
+    pub fn scan_from_time(&self, time: Timestamp, limit: u64) -> Result<BatchScan> {
+        match self {
+            Self::Active(segment) => segment.scan_from_time(time, limit),
+            Self::Sealed(segment) => segment.scan_from_time(time),
         }
     }
 }

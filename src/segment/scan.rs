@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::entry::OffsetEntry;
+use super::entry::{OffsetEntry, TimeEntry};
 use crate::error::{Error, IoContext, Result};
 use crate::model::Offset;
 use crate::record_batch::{BatchHeader, HEADER_LEN, RecordBatch};
@@ -135,4 +135,27 @@ pub fn scan_from_hint(
     }
     scan.skip_to(offset)?;
     Ok(Some(scan))
+}
+
+/// Moves a scan that stands where an entry of the time index says behind the batch which the entry describes; `None`
+/// if that is not the batch which lies there.
+pub fn behind_time_entry(
+    scan: Result<BatchScan>,
+    base: Offset,
+    entry: TimeEntry,
+) -> Result<Option<BatchScan>> {
+    let described = base.saturating_add(entry.relative_offset.into());
+    let is_described =
+        |header: &BatchHeader| (header.last_offset(), header.max_timestamp) == (described, entry.timestamp);
+    let peeked = scan.and_then(|mut scan| Ok((scan.peek()?, scan)));
+    match peeked {
+        Ok((Some(header), mut scan)) if is_described(&header) => {
+            scan.skip(&header);
+            Ok(Some(scan))
+        }
+        Ok(_) => Ok(None),
+        Err(error) if error.io_error().is_some() => Err(error),
+        // Whoever reads there is told.
+        Err(_) => Ok(None),
+    }
 }

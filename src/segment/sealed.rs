@@ -1,19 +1,19 @@
 //! A segment that no longer changes.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::SegmentDir;
-use super::entry::{IndexEntry, OffsetEntry};
+use super::entry::{IndexEntry, OffsetEntry, TimeEntry};
 use super::index::IndexView;
-use super::scan::{BatchScan, scan_from_hint};
+use super::scan::{BatchScan, behind_time_entry, scan_from_hint};
 use super::sparse::SparseIndexer;
-use crate::error::{IoContext, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::file_name::SegmentFile;
-use crate::model::Offset;
+use crate::model::{Offset, Timestamp};
 use crate::sync::Mutex;
 use crate::vfs::{FileView, OpenMode};
 
@@ -32,6 +32,8 @@ struct Opened {
     path: PathBuf,
     len: u64,
     index: Mutex<IndexView<OffsetEntry>>,
+    /// Opened when a time is first looked for.
+    time: Mutex<Option<IndexView<TimeEntry>>>,
 }
 
 impl SealedSegment {
@@ -58,13 +60,51 @@ impl SealedSegment {
             Some(scan) => Ok(scan),
             None => {
                 // The index is not this log's: the log gives another one.
-                *opened.index.lock() = self.rebuild(&opened.log, &opened.path, opened.len)?;
+                *opened.index.lock() = self.rebuild(&opened.log, &opened.path, opened.len)?.offset;
                 match scan(self.hint(&opened, offset)?)? {
                     Some(scan) => Ok(scan),
                     None => Ok(BatchScan::new(opened.log.clone(), &opened.path, self.base, 0, opened.len)),
                 }
             }
         }
+    }
+
+    /// The batches from one on before which no record has a timestamp of `time` or later.
+    pub fn scan_from_time(&self, time: Timestamp) -> Result<BatchScan> {
+        let opened = self.opened()?;
+        let path = self.dir.file(SegmentFile::TimeIndex, self.base);
+        let stored = self.time_index(&opened, &path)?;
+        if let Some(scan) = self.behind(stored.below(time).doing("read", &path)?)? {
+            return Ok(scan);
+        }
+        // The index is not this log's: the log gives another one.
+        let rebuilt = self.rebuild(&opened.log, &opened.path, opened.len)?.time;
+        *opened.time.lock() = Some(rebuilt.clone());
+        match self.behind(rebuilt.below(time).doing("read", &path)?)? {
+            Some(scan) => Ok(scan),
+            None => self.scan_from(self.base),
+        }
+    }
+
+    /// The batches behind the one that the entry describes, or all of them without an entry; `None` if the log has
+    /// no such batch.
+    fn behind(&self, entry: Option<TimeEntry>) -> Result<Option<BatchScan>> {
+        let Some(entry) = entry else { return self.scan_from(self.base).map(Some) };
+        let offset = self.base.saturating_add(entry.relative_offset.into());
+        behind_time_entry(self.scan_from(offset), self.base, entry)
+    }
+
+    /// The time index as the file has it, or, if that is missing or no whole number of entries, as the log gives it.
+    fn time_index(&self, opened: &Opened, path: &Path) -> Result<IndexView<TimeEntry>> {
+        if let Some(index) = &*opened.time.lock() {
+            return Ok(index.clone());
+        }
+        let index = match IndexView::of_file(self.view(SegmentFile::TimeIndex), path)? {
+            Some(stored) => stored,
+            None => self.rebuild(&opened.log, &opened.path, opened.len)?.time,
+        };
+        *opened.time.lock() = Some(index.clone());
+        Ok(index)
     }
 
     fn hint(&self, opened: &Opened, offset: Offset) -> Result<Option<OffsetEntry>> {
@@ -83,9 +123,10 @@ impl SealedSegment {
         let len = log.size().doing("measure", &path)?;
         let index = match self.stored_index(len)? {
             Some(index) => index,
-            None => self.rebuild(&log, &path, len)?,
+            None => self.rebuild(&log, &path, len)?.offset,
         };
-        let opened = Arc::new(Opened { log, path, len, index: Mutex::new(index) });
+        let (index, time) = (Mutex::new(index), Mutex::new(None));
+        let opened = Arc::new(Opened { log, path, len, index, time });
         Ok(Arc::clone(slot.insert(opened)))
     }
 
@@ -97,25 +138,42 @@ impl SealedSegment {
         Ok(index.fits(log_len).doing("read", &path)?.then_some(index))
     }
 
-    /// Makes the index again from the log, in memory: the files of a sealed segment are not written.
-    fn rebuild(&self, log: &FileView, path: &std::path::Path, len: u64) -> Result<IndexView<OffsetEntry>> {
-        let mut bytes = Vec::new();
+    /// Makes the indexes again from the log, in memory: the files of a sealed segment are not written.
+    fn rebuild(&self, log: &FileView, path: &Path, len: u64) -> Result<Rebuilt> {
+        let (mut offset, mut time, mut last) = (Vec::new(), Vec::new(), None);
         let mut indexer = SparseIndexer::new(self.base, self.index_interval, None);
+        let mut take_time = |entry: Option<TimeEntry>| {
+            if let Some(entry) = entry.filter(|entry| entry.rises_above(last)) {
+                entry.write(&mut time);
+                last = Some(entry);
+            }
+        };
         let mut scan = BatchScan::new(log.clone(), path, self.base, 0, len);
         while let Some(header) = scan.peek()? {
             let position = u32::try_from(scan.position()).unwrap_or(u32::MAX);
             if let Some(entries) = indexer.on_batch(&header, position) {
-                entries.offset.write(&mut bytes);
+                entries.offset.write(&mut offset);
+                take_time(entries.time);
             }
             scan.skip(&header);
         }
-        let view =
-            IndexView::new(FileView::Mapped(Bytes::from(bytes))).doing("rebuild the index of", path)?;
-        view.ok_or_else(|| crate::error::Error::corrupt("an index was rebuilt to no whole number of entries"))
+        take_time(indexer.newest());
+        Ok(Rebuilt { offset: in_memory(offset, path)?, time: in_memory(time, path)? })
     }
 
     fn view(&self, file: SegmentFile) -> io::Result<FileView> {
         let opened = self.dir.vfs.open(&self.dir.file(file, self.base), OpenMode::Read)?;
         if self.dir.maps { opened.map().map(FileView::Mapped) } else { Ok(FileView::Read(opened)) }
     }
+}
+
+/// The indexes as the log gives them.
+struct Rebuilt {
+    offset: IndexView<OffsetEntry>,
+    time: IndexView<TimeEntry>,
+}
+
+fn in_memory<E: IndexEntry>(entries: Vec<u8>, log: &Path) -> Result<IndexView<E>> {
+    let view = IndexView::new(FileView::Mapped(Bytes::from(entries))).doing("rebuild the index of", log)?;
+    view.ok_or_else(|| Error::corrupt("an index was rebuilt to no whole number of entries").in_file(log))
 }

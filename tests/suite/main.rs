@@ -20,5 +20,6 @@ mod recovery;
 mod regressions;
 mod simulated;
 mod support;
+mod time_lookup;
 mod topics;
 mod whole_log;
