@@ -36,5 +36,8 @@ fn beside_the_thread(level: Durability) {
             world.clock.advance(Duration::from_secs(1));
         });
     });
+    if level == Durability::Synced {
+        world.recover();
+    }
     assert_eq!(world.close_and_reopen().len(), 3);
 }

@@ -6,7 +6,7 @@ use ottla::ErrorKind;
 use shuttle::thread;
 
 use crate::explore::Check;
-use crate::world::{TIMEOUT, World, value, values};
+use crate::world::{SYNCED, TIMEOUT, World, value, values};
 
 pub const CHECKS: &[Check] = &[
     Check { name: "close", run: close },
@@ -28,6 +28,7 @@ fn close() {
         });
         scope.spawn(|| world.broker.close(TIMEOUT).unwrap());
     });
+    world.recover();
     let taken = world.told.facts().acknowledged.len();
     assert_eq!(world.close_and_reopen().len(), taken, "what was taken, and nothing else");
 }
@@ -37,7 +38,7 @@ fn send_until_closed(world: &World, sender: u8) {
     for number in 1..=2 {
         let value = value(sender, number, 200);
         match world.send(&value) {
-            Ok(delivery) => assert_eq!(world.told.wait(delivery, value), None),
+            Ok(delivery) => assert_eq!(world.wait(delivery, value), None),
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
                 world.told.refused(value);
@@ -69,7 +70,7 @@ fn close_at_once() {
                 let value = value(sender, 1, 200);
                 match world.send(&value) {
                     Ok(delivery) => {
-                        let failed = world.told.wait(delivery, value);
+                        let failed = world.wait(delivery, value);
                         assert!(matches!(failed, None | Some(ErrorKind::Indeterminate)), "{failed:?}");
                     }
                     Err(error) => assert_eq!(error.kind(), ErrorKind::Closed, "{error}"),
@@ -82,7 +83,7 @@ fn close_at_once() {
             assert_eq!(closed.kind(), ErrorKind::TimedOut, "{closed}");
         });
     });
-    world.power_cut().recover();
+    world.recover();
 }
 
 /// A topic that is deleted ends every call on it, and another of its name begins empty.
@@ -93,7 +94,7 @@ fn delete() {
         scope.spawn(|| {
             let value = value(1, 1, 200);
             if let Ok(delivery) = world.send(&value) {
-                let failed = world.told.wait(delivery, value);
+                let failed = world.wait(delivery, value);
                 assert!(matches!(failed, None | Some(ErrorKind::UnknownTopicOrPartition)), "{failed:?}");
             }
         });
@@ -107,8 +108,8 @@ fn delete() {
             }
         });
         scope.spawn(|| {
-            world.broker.delete_topic("synced").unwrap();
-            let again = world.broker.create_topic("synced", world.topic.config().clone()).unwrap();
+            world.broker.delete_topic(SYNCED).unwrap();
+            let again = world.broker.create_topic(SYNCED, world.topic.config().clone()).unwrap();
             assert_eq!(values(&again.partition(0).unwrap()), [[0; 0]; 0]);
         });
     });

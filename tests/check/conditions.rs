@@ -33,7 +33,7 @@ fn decide(world: &World, value: &Value) -> Offset {
         match world.topic.producer().send(Record::new(value).expected_offset(end)) {
             Ok(delivery) => {
                 assert_eq!(delivery.offset(), end, "where it was expected");
-                assert_eq!(world.told.wait(delivery, value.clone()), None);
+                assert_eq!(world.wait(delivery, value.clone()), None);
                 return end;
             }
             Err(error) => end = catch_up(world, end, &error),

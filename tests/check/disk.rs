@@ -9,6 +9,7 @@ use ottla::internals::{DirEntry, EntryKind, MemoryVfs, OpenMode, Vfs, VfsFile, V
 use shuttle::thread;
 
 use crate::schedule::lock;
+use crate::world::SYNCED;
 
 /// Panics if two threads write to the log files of one partition at a time, or two sync them; on a synced topic, where
 /// one thread does both, also if one writes while another syncs.
@@ -90,7 +91,7 @@ impl Watch {
             let mut busy = lock(&self.busy);
             let busy = busy.entry(partition.to_owned()).or_default();
             *busy.counter(access) += 1;
-            let is_synced = partition.ends_with("synced-0");
+            let is_synced = partition.ends_with(format!("{SYNCED}-0"));
             let overlaps = busy.writes > 1 || busy.syncs > 1 || is_synced && busy.writes + busy.syncs > 1;
             assert!(!overlaps, "two threads are at the log of one partition: {busy:?} {}", path.display());
         }

@@ -25,7 +25,7 @@ fn poison() {
         assert!(!told.indeterminate.is_empty(), "somebody waited for the sync that failed");
         assert_stopped(&world);
     }
-    world.power_cut().recover();
+    world.recover();
 }
 
 /// A stopped partition takes nothing, acknowledges nothing, and shows what it showed.
@@ -55,7 +55,7 @@ fn not_written() {
     if let Err(error) = world.broker.producer().flush() {
         assert_eq!(error.kind(), ErrorKind::NotWritten, "{error}");
     }
-    world.power_cut().recover();
+    world.recover();
     world.close_and_reopen();
 }
 
@@ -70,7 +70,7 @@ fn any_fault() {
     let closed = world.broker.close(TIMEOUT);
     let told = world.told.facts();
     assert!(closed.is_err() || told.indeterminate.is_empty(), "closed in order, and somebody does not know");
-    world.power_cut().recover();
+    world.recover();
 }
 
 /// Three senders and a reader, who stops at nothing but the end.
@@ -82,7 +82,7 @@ fn send_beside_readers(world: &World) {
                     let value = value(sender, number, 200);
                     match world.send(&value) {
                         Ok(delivery) => {
-                            let failed = world.told.wait(delivery, value);
+                            let failed = world.wait(delivery, value);
                             let lawful = [None, Some(ErrorKind::NotWritten), Some(ErrorKind::Indeterminate)];
                             assert!(lawful.contains(&failed), "{failed:?}");
                         }

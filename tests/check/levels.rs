@@ -51,7 +51,7 @@ fn send_synced(world: &World) {
     world.told.sends(&value);
     let delivery = world.topic.producer().synced().send(Record::new(&value)).unwrap();
     let offset = delivery.offset();
-    assert_eq!(world.told.wait(delivery, value.clone()), None);
+    assert_eq!(world.wait(delivery, value.clone()), None);
     let there = world.power_cut().there();
     assert_eq!(
         there.get(usize::try_from(offset).unwrap()),

@@ -9,21 +9,21 @@ use crate::world::{World, value};
 pub const CHECKS: &[Check] = &[
     Check { name: "publish_and_read", run: publish_and_read },
     Check { name: "publish_and_poll", run: publish_and_poll },
+    Check { name: "poll_for_one", run: poll_for_one },
 ];
 
-/// A writer, with batches and a roll, beside a reader, and a power cut at any moment.
+/// A writer, with batches and a roll, beside a reader, and perhaps a power cut.
 fn publish_and_read() {
     let world = World::new();
-    let cut = thread::scope(|scope| {
+    thread::scope(|scope| {
         scope.spawn(|| {
             world.send_and_wait(&value(1, 1, 400));
             send_batch(&world);
             world.send_and_wait(&value(1, 4, 100));
         });
         scope.spawn(|| (0..4).fold(0, |next, _| world.read(next)));
-        scope.spawn(|| world.power_cut()).join().unwrap()
     });
-    cut.recover();
+    world.recover();
     assert_eq!(world.close_and_reopen().len(), 4);
 }
 
@@ -47,5 +47,15 @@ fn publish_and_poll() {
         scope.spawn(|| world.poll(3));
         scope.spawn(|| world.poll(2));
     });
-    world.power_cut().recover();
+    world.recover();
+}
+
+/// As small as it can be, so that every moment comes up at which a poll could miss what a sender brings to the disk.
+fn poll_for_one() {
+    let world = World::new();
+    thread::scope(|scope| {
+        scope.spawn(|| world.send_and_wait(&value(1, 1, 20)));
+        scope.spawn(|| world.poll(1));
+    });
+    world.recover();
 }

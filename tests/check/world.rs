@@ -1,20 +1,23 @@
 //! Where an execution takes place: a broker with one topic of one partition, and what it was told.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ottla::internals::{CrashProfile, MemoryVfs, Vfs, open_on};
 use ottla::{
-    Broker, BrokerOptions, Delivery, Durability, ManualClock, Offset, Partition, Record, Result, Start,
-    Topic, TopicConfig,
+    Broker, BrokerOptions, Delivery, Durability, ErrorKind, ManualClock, Offset, Partition, Record, Result,
+    Start, Topic, TopicConfig,
 };
 use shuttle::rand::{Rng, thread_rng};
 
 use crate::disk::Disk;
+use crate::schedule::lock;
 use crate::told::{Facts, Told, Value};
 
 const ROOT: &str = "/data";
+/// The name of a synced topic: the disk knows by it who may write when.
+pub const SYNCED: &str = "synced";
 /// Long enough for a close, since no time passes by itself.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -26,6 +29,7 @@ pub struct World {
     pub topic: Topic,
     pub partition: Partition,
     pub told: Told,
+    cut: Mutex<Option<PowerCut>>,
 }
 
 /// A file system at the moment of a power cut, and what was told before.
@@ -54,12 +58,11 @@ impl World {
         let (memory, clock) = (MemoryVfs::new(), ManualClock::at(1_700_000_000_000));
         let disk = Disk::new(&memory);
         let broker = open(Arc::clone(&disk) as _, options(&clock).background(background)).unwrap();
-        // The disk knows by the name who may write when.
-        let name = if durability == Durability::Synced { "synced" } else { "unsynced" };
+        let name = if durability == Durability::Synced { SYNCED } else { "unsynced" };
         let config = TopicConfig::new().segment_bytes(1024).durability(durability);
         let topic = broker.create_topic(name, config).unwrap();
         let partition = topic.partition(0).unwrap();
-        Self { memory, disk, clock, broker, topic, partition, told: Told::default() }
+        Self { memory, disk, clock, broker, topic, partition, told: Told::default(), cut: Mutex::default() }
     }
 
     /// Sends a record.
@@ -68,11 +71,18 @@ impl World {
         self.topic.producer().send(Record::new(value))
     }
 
+    /// Waits for one record, and notes what became of it; returns what kind of failure it was.
+    pub fn wait(&self, delivery: Delivery, value: Value) -> Option<ErrorKind> {
+        let failed = self.told.wait(delivery, value);
+        self.perhaps_cut();
+        failed
+    }
+
     /// Sends a record, and waits until it is acknowledged.
     pub fn send_and_wait(&self, value: &Value) -> Offset {
         let delivery = self.send(value).unwrap();
         let offset = delivery.offset();
-        assert_eq!(self.told.wait(delivery, value.clone()), None);
+        assert_eq!(self.wait(delivery, value.clone()), None);
         assert!(self.partition.high_watermark() > offset, "acknowledged is visible");
         offset
     }
@@ -93,6 +103,7 @@ impl World {
                 end += 1;
             }
         }
+        self.perhaps_cut();
         let after = self.partition.high_watermark();
         assert!((before..=after).contains(&end), "read up to {end}, and {before} to {after} was visible");
         self.told.stopped(end);
@@ -111,8 +122,23 @@ impl World {
                 self.told.saw(end, record.value().unwrap().to_vec());
                 end += 1;
             }
+            self.perhaps_cut();
             assert!(self.partition.high_watermark() >= end, "polled what is not visible");
         }
+    }
+
+    /// Somebody was told something, and perhaps the power goes now: [`recover`](Self::recover) opens what is left.
+    fn perhaps_cut(&self) {
+        if self.topic.name() == SYNCED && chance(4) == 0 && lock(&self.cut).is_none() {
+            let cut = self.power_cut();
+            *lock(&self.cut) = Some(cut);
+        }
+    }
+
+    /// Opens what a power cut has left, in between if there was one, else now: what was told before has to be there.
+    pub fn recover(&self) {
+        let cut = lock(&self.cut).take();
+        cut.unwrap_or_else(|| self.power_cut()).recover();
     }
 
     /// What the disk holds if the power goes now.
