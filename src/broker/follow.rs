@@ -83,7 +83,7 @@ impl Follow {
                 return Ok(None);
             }
             self.reader.log().check_readable()?;
-            self.reader.extend();
+            self.reader.extend()?;
             if let Some(batch) = self.reader.next() {
                 return batch.map(Some);
             }

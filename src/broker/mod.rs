@@ -21,6 +21,7 @@ mod partition_dirs;
 mod partition_list;
 mod partition_metadata;
 mod recovery_report;
+mod reopening;
 mod reserve;
 mod shared;
 #[cfg(test)]

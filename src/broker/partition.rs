@@ -5,6 +5,8 @@ use std::iter::FusedIterator;
 use std::sync::Arc;
 
 use super::closing::Lease;
+use super::recovery_report::PartitionRecovery;
+use super::reopening;
 use crate::error::Result;
 use crate::model::{Offset, PartitionId, Position, Start};
 use crate::partition_log::{BatchReader, PartitionLog};
@@ -92,6 +94,45 @@ impl Partition {
     /// offset](Self::log_end_offset); else those of [`Delivery::wait`](crate::Delivery::wait).
     pub fn wait_for(&self, end: Offset) -> Result<()> {
         self.log.wait_for(end)
+    }
+
+    /// Opens the partition anew after a write or a sync of it has failed, while the broker and every handle live on: does
+    /// what opening the directory would do after an unclean stop, for this partition alone. `None` if it has not failed,
+    /// and nothing was done.
+    ///
+    /// What is on the disk beyond what was durable is kept, the rest is cut, and copied to a quarantine file. Deliveries
+    /// learn what became of their records: those that are there are acknowledged, those that are not get
+    /// [`NotWritten`](crate::ErrorKind::NotWritten), or, where readers may have seen them before they were lost (on topics
+    /// whose [durability](crate::Durability) is less than synced), [`Indeterminate`](crate::ErrorKind::Indeterminate).
+    /// A new leader epoch begins: a reader whose position lies above the new end gets
+    /// [`LogTruncated`](crate::ErrorKind::LogTruncated).
+    ///
+    /// ```
+    /// # let dir = std::env::temp_dir().join(format!("ottla-doc-reopen-{}", std::process::id()));
+    /// use ottla::{Broker, Error, Partition, Record, TopicConfig};
+    ///
+    /// /// What a service may do once the disk is well again.
+    /// fn heal(partition: &Partition) -> Result<(), Error> {
+    ///     if let Some(recovery) = partition.reopen()? {
+    ///         println!("{partition:?} goes on at {}, {} bytes cut", recovery.end_offset(), recovery.cut_bytes());
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # let broker = Broker::open(&dir)?;
+    /// # let topic = broker.ensure_topic("orders", TopicConfig::new())?;
+    /// # heal(&topic.partition(0)?)?;
+    /// # drop((topic, broker)); std::fs::remove_dir_all(&dir).ok();
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The disk still fails: the partition stays as it was, and can be reopened later.
+    /// [`CorruptMessage`](crate::ErrorKind::CorruptMessage) if what was durable is damaged, or was when the broker was
+    /// opened: nothing is changed. [`Closed`](crate::ErrorKind::Closed);
+    /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition) for a topic that was deleted. Where creating
+    /// and deleting topics has stopped, too, only the directory can be reopened.
+    pub fn reopen(&self) -> Result<Option<PartitionRecovery>> {
+        reopening::reopen(&self.broker, &self.log)
     }
 
     pub(crate) fn log(&self) -> &Arc<PartitionLog> {

@@ -53,7 +53,7 @@ impl Assigned {
     /// Where the next record lies that is handed out.
     pub fn position(&self) -> Position {
         match self.rest.as_ref().and_then(first_offset) {
-            Some(offset) => self.log().position_at(offset),
+            Some(offset) => self.reader.position_at(offset),
             None => self.reader.position(),
         }
     }
@@ -71,7 +71,7 @@ impl Assigned {
         if self.is_paused {
             return Ok(());
         }
-        self.reader.extend();
+        self.reader.extend()?;
         while !fetched.is_full(limits) {
             let next = self.rest.take().map(Ok).or_else(|| self.reader.next());
             let Some(mut batch) = next.transpose()? else { break };

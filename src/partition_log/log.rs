@@ -1,28 +1,27 @@
 //! A partition: takes records, makes them durable, and lends them to readers.
 
-use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::LeaderEpochs;
 use super::accumulator::Accumulator;
 use super::buffer::BufferMemory;
 use super::commit::{Commit, Reach};
+use super::files::Files;
 use super::listeners::Listeners;
 use super::reader::BatchReader;
 use super::settings::Settings;
 use super::stop::{Stop, check_process};
 use super::urgency::Urgency;
-use super::writer::{Epochs, LogEnd, Writer};
+use super::writer::LogEnd;
+use super::{LeaderEpochs, Life};
 use crate::agenda::{Agenda, Chore, Reminder};
 use crate::clock::Clock;
 use crate::config::TopicConfig;
 use crate::ends_file::{EndsSlot, ProvenEnd};
 use crate::error::{Error, ErrorKind, Result};
-use crate::file_name::SegmentFile;
-use crate::model::{LeaderEpoch, Offset, PartitionId, Position, Start, Timestamp};
-use crate::segment::{ActiveSegment, SealedSegment, Segment, SegmentDir, StoredIndexes, segment_bases};
+use crate::model::{Offset, PartitionId, Start, Timestamp};
+use crate::segment::{Segment, SegmentDir};
 use crate::sync::{Mutex, RwLock, Signal};
 use crate::vfs::{Budget, Holder, ProcessMark, Tenancy};
 
@@ -81,13 +80,11 @@ pub struct PartitionLog {
     pub(super) context: LogContext,
     pub(super) settings: Settings,
     pub(super) log_start: Offset,
-    /// How often the partition was opened.
-    pub(super) generation: u32,
+    /// Another one after each reopening. Locked last of all.
+    pub(super) life: RwLock<Arc<Life>>,
     pub(super) appends: Mutex<Appends>,
     pub(super) commit: Commit,
     pub(super) segments: Arc<RwLock<Vec<Segment>>>,
-    /// Every leader epoch; what is appended in this life has the last one.
-    epochs: LeaderEpochs,
     pub(super) listeners: Listeners,
     /// Has the broker's threads lead, and do the upkeep.
     pub(super) reminder: Reminder,
@@ -120,10 +117,9 @@ pub struct Assigned {
 impl PartitionLog {
     /// Creates the files of a new partition in its empty directory, which the caller syncs.
     pub fn create(context: LogContext) -> Result<Arc<Self>> {
-        let now = context.clock.now();
-        let active = ActiveSegment::create(&context.dir, 0, &context.config, now)?;
+        let files = Files::create(&context)?;
         let proven = ProvenEnd { generation: 1, ..ProvenEnd::default() };
-        Ok(Self::over(context, proven, Epochs::new(LeaderEpochs::default()), Vec::new(), active))
+        Ok(Self::over(context, proven, files, None))
     }
 
     /// Opens a partition that ends where `proven` says, or where it was recovered to. Writes nothing.
@@ -133,87 +129,27 @@ impl PartitionLog {
         epochs: LeaderEpochs,
         last_stop: LastStop,
     ) -> Result<Arc<Self>> {
-        let bases = segment_bases(&context.dir)?;
-        let Some((last, sealed)) = bases.split_last() else {
-            return Err(Error::corrupt("the partition has no segment").in_file(context.dir.path()));
-        };
-        if bases.first().is_none_or(|first| *first > proven.log_start) {
-            let path = context.dir.file(SegmentFile::Log, proven.log_start);
-            return Err(Error::corrupt("the first segment is missing")
-                .at_offset(proven.log_start)
-                .in_file(&path));
-        }
-        let (expected, epochs, indexes) = match last_stop {
-            LastStop::Clean => (LogEnd::from(proven), Epochs::new(epochs), StoredIndexes::Trusted),
-            LastStop::Unclean(end) => {
-                (end, Epochs::after_recovery(epochs, end.offset), StoredIndexes::Rebuilt)
-            }
-        };
-        let active = ActiveSegment::open(&context.dir, *last, &context.config, context.clock.now(), indexes)?;
-        let found = LogEnd::of(&active);
-        if found != expected {
-            let what = format!("the log ends at {found}, and what was acknowledged at {expected}");
-            let path = context.dir.file(SegmentFile::Log, found.segment);
-            return Err(Error::corrupt(what)
-                .at_offset(found.offset)
-                .in_file(&path)
-                .at_position(found.position));
-        }
-        let interval = context.config.index_interval_bytes;
-        let seal = |base: &Offset| SealedSegment::new(context.dir.clone(), *base, interval);
-        let sealed = sealed.iter().map(|base| Segment::Sealed(Arc::new(seal(base)))).collect();
+        let files = Files::open(&context, &context.config, &proven, epochs, last_stop)?;
         let proven = ProvenEnd { generation: proven.generation.saturating_add(1), ..proven };
-        Ok(Self::over(context, proven, epochs, sealed, active))
-    }
-
-    fn over(
-        context: LogContext,
-        proven: ProvenEnd,
-        epochs: Epochs,
-        mut segments: Vec<Segment>,
-        active: ActiveSegment,
-    ) -> Arc<Self> {
-        segments.push(Segment::Active(Arc::clone(active.reader())));
-        let end = LogEnd::of(&active);
-        Self::assemble(context, proven, epochs, segments, end, Ok(active))
+        Ok(Self::over(context, proven, files, None))
     }
 
     /// A partition whose files are damaged: every call says so, and nothing is changed.
     pub fn damaged(context: LogContext, proven: ProvenEnd, error: Error) -> Arc<Self> {
-        let (epochs, end) = (Epochs::new(LeaderEpochs::default()), LogEnd::from(proven));
-        Self::assemble(context, proven, epochs, Vec::new(), end, Err(error))
+        Self::over(context, proven, Files::none(LogEnd::from(proven)), Some(Stop::Damaged(error)))
     }
 
-    fn assemble(
-        context: LogContext,
-        proven: ProvenEnd,
-        epochs: Epochs,
-        segments: Vec<Segment>,
-        end: LogEnd,
-        active: Result<ActiveSegment>,
-    ) -> Arc<Self> {
-        let segments = Arc::new(RwLock::new(segments));
-        let (active, stop) = match active {
-            Ok(active) => (Some(active), None),
-            Err(error) => (None, Some(Stop::Damaged(error))),
-        };
+    fn over(context: LogContext, proven: ProvenEnd, files: Files, stop: Option<Stop>) -> Arc<Self> {
+        let (end, life) = (files.end, files.life(proven.generation));
+        let segments = Arc::default();
+        let writer = files.into_writer(&context, &context.config, &segments);
         let accumulator = Accumulator::new(context.batch_size, &context.config, &context.buffer);
-        let every_epoch = epochs.with_due(end.offset);
-        let writer = Writer::new(
-            context.dir.clone(),
-            context.config.clone(),
-            context.clock.clone(),
-            epochs,
-            active,
-            Arc::clone(&segments),
-        );
         Arc::new_cyclic(|log: &Weak<Self>| Self {
             log_start: proven.log_start,
-            generation: proven.generation,
+            life: RwLock::new(Arc::new(life)),
             appends: Mutex::new(Appends { assigned: end.offset, round: 0, accumulator, stop: stop.clone() }),
             commit: Commit::new(end, writer, stop),
             segments,
-            epochs: every_epoch,
             listeners: Listeners::default(),
             settings: Settings::new(&context.config),
             reminder: context.agenda.add(Weak::<Self>::clone(log) as Weak<dyn Chore>),
@@ -259,14 +195,9 @@ impl PartitionLog {
         }
     }
 
-    /// The leader epoch of what is appended.
-    pub fn leader_epoch(&self) -> LeaderEpoch {
-        self.epochs.latest().unwrap_or_default()
-    }
-
-    /// The leader epoch of the record at an offset.
-    pub fn leader_epoch_at(&self, offset: Offset) -> Option<LeaderEpoch> {
-        self.epochs.at(offset)
+    /// What is true as long as the partition is not reopened.
+    pub fn life(&self) -> Arc<Life> {
+        Arc::clone(&self.life.read())
     }
 
     /// The offset behind the last record that was taken.
@@ -281,9 +212,11 @@ impl PartitionLog {
 
     /// The batches from `start` to the high watermark of now.
     pub fn read(self: &Arc<Self>, start: Start) -> Result<BatchReader> {
+        // In this order: a life that ends meanwhile is noticed with the first batch.
+        let life = self.life();
         let from = self.resolve(start)?;
         let until = self.high_watermark();
-        Ok(BatchReader::new(Arc::clone(self), from, until.max(from)))
+        Ok(BatchReader::new(Arc::clone(self), life, from, until.max(from)))
     }
 
     /// The offset that a start means at this moment.
@@ -296,7 +229,7 @@ impl PartitionLog {
             Start::Time(time) => return self.offset_at_time(time),
             Start::At(offset) => offset,
             Start::Resume(position) => {
-                self.check_epoch(position, &available)?;
+                self.life().check_epoch(position, &available).map_err(|error| self.place(error))?;
                 position.offset()
             }
         };
@@ -307,29 +240,6 @@ impl PartitionLog {
         let what = format!("the offset is outside the log, which begins at {first} and ends before {end}");
         let error = Error::new(ErrorKind::OffsetOutOfRange, what).at_offset(offset).available(available);
         Err(self.place(error).advise("begin at the earliest or the latest, or at an offset between them"))
-    }
-
-    /// Fails if what stood below the position was not kept: its leader epoch ends before it, since an unclean stop cut
-    /// it off, and the offsets were given out again (KIP-320).
-    fn check_epoch(&self, position: Position, available: &RangeInclusive<Offset>) -> Result<()> {
-        let Some(epoch) = position.leader_epoch() else { return Ok(()) };
-        let what = if self.epochs.latest().is_none_or(|latest| epoch > latest) {
-            format!("the position is of leader epoch {epoch}, which the partition has never had")
-        } else {
-            match self.epochs.end_of(epoch) {
-                Some(end) if end < position.offset() => {
-                    format!("the position is of leader epoch {epoch}, which ends before offset {end}")
-                }
-                _ => return Ok(()),
-            }
-        };
-        let diverged = self.epochs.end_of(epoch).unwrap_or(*available.end());
-        let error =
-            Error::new(ErrorKind::LogTruncated, what).at_offset(diverged).available(available.clone());
-        Err(self.place(error).advise(
-            "what was read below it may not be what is there now: begin at the offset named here to read what \
-             replaced it, or at the earliest",
-        ))
     }
 
     /// The segment that holds `offset`, and the position up to which it may be read.

@@ -3,9 +3,9 @@
 use std::iter::FusedIterator;
 use std::sync::Arc;
 
-use super::PartitionLog;
+use super::{Life, PartitionLog};
 use crate::error::{Error, Result};
-use crate::model::{Offset, Position};
+use crate::model::{Offset, Position, Start};
 use crate::record_batch::RecordBatch;
 use crate::segment::BatchScan;
 
@@ -20,11 +20,13 @@ pub struct BatchReader {
     next: Offset,
     until: Offset,
     scan: Option<BatchScan>,
+    /// The one of the log in which the position was true.
+    life: Arc<Life>,
 }
 
 impl BatchReader {
-    pub(super) fn new(log: Arc<PartitionLog>, from: Offset, until: Offset) -> Self {
-        Self { log, next: from, until, scan: None }
+    pub(super) fn new(log: Arc<PartitionLog>, life: Arc<Life>, from: Offset, until: Offset) -> Self {
+        Self { log, next: from, until, scan: None, life }
     }
 
     pub fn log(&self) -> &Arc<PartitionLog> {
@@ -33,18 +35,50 @@ impl BatchReader {
 
     /// Where the next batch begins, or the end.
     pub fn position(&self) -> Position {
-        self.log.position_at(self.next)
+        self.position_at(self.next)
     }
 
-    /// Lets the reading go on to the high watermark of now.
-    pub fn extend(&mut self) {
+    /// An offset that was read, with the leader epoch of what stands before it.
+    pub fn position_at(&self, offset: Offset) -> Position {
+        self.life.position_at(offset, self.log.log_start_offset())
+    }
+
+    /// Lets the reading go on to the high watermark of now. Fails if what was read was taken back.
+    pub fn extend(&mut self) -> Result<()> {
+        self.live_on().map_err(|error| self.log.place(error))?;
         self.until = self.until.max(self.log.high_watermark());
+        Ok(())
+    }
+
+    /// After the partition was reopened: goes on if what was read is still there.
+    fn live_on(&mut self) -> Result<()> {
+        let life = self.log.life();
+        if Arc::ptr_eq(&life, &self.life) {
+            return Ok(());
+        }
+        self.scan = None;
+        let position = Self::position(self);
+        self.log.resolve(Start::Resume(position))?;
+        self.life = life;
+        self.until = self.until.min(self.log.high_watermark());
+        Ok(())
+    }
+
+    fn has_ended_life(&self) -> bool {
+        !Arc::ptr_eq(&self.log.life(), &self.life)
     }
 
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         while self.next < self.until {
+            self.live_on()?;
             let from = self.next;
-            let Some(batch) = self.next_in_segment()? else { continue };
+            let batch = match self.next_in_segment() {
+                Ok(None) => continue,
+                Ok(Some(batch)) => batch,
+                // What it has read was being taken back.
+                Err(_) if self.has_ended_life() => continue,
+                Err(error) => return Err(error),
+            };
             if !batch.is_control() {
                 // Before the position moves on: what cannot be read is not passed over.
                 batch.require_readable()?;
@@ -89,7 +123,7 @@ impl BatchReader {
     fn next_of(&self, scan: &mut BatchScan) -> Result<Option<RecordBatch>> {
         let Some(header) = scan.peek()? else { return Ok(None) };
         // The epoch lies outside the checksum, like the offset; that it is the one of this offset is known here.
-        let known = self.log.leader_epoch_at(header.base_offset);
+        let known = self.life.epochs.at(header.base_offset);
         if known.map(u32::cast_signed) != Some(header.leader_epoch) {
             let what = format!("a batch has the leader epoch {}", header.leader_epoch);
             let error = Error::corrupt(format!("{what}, and its offset the epoch {known:?}"));
@@ -104,14 +138,6 @@ impl BatchReader {
         let what = format!("a batch with the offsets {} to {}", header.base_offset, header.last_offset());
         let error = Error::corrupt(format!("{what} stands where {} is expected", self.next));
         Err(scan.place(error.at_offset(self.next)))
-    }
-}
-
-impl PartitionLog {
-    /// An offset with the leader epoch of what stands before it.
-    pub fn position_at(&self, offset: Offset) -> Position {
-        let before = offset.checked_sub(1).filter(|before| *before >= self.log_start_offset());
-        Position::new(offset, before.and_then(|before| self.leader_epoch_at(before)))
     }
 }
 

@@ -13,7 +13,7 @@ impl PartitionLog {
     /// The offset of the first record whose timestamp is at least `time`; the high watermark if there is none.
     pub(super) fn offset_at_time(&self, time: Timestamp) -> Result<Offset> {
         // In this order: the list is then at least as new as the end.
-        let end = self.commit.end(self.visible_reach());
+        let end = self.visible_end();
         let segments = self.segments.read().clone();
         let behind_first = segments.partition_point(|segment| segment.base_offset() <= self.log_start);
         for segment in segments.iter().skip(behind_first.saturating_sub(1)) {

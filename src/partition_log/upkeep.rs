@@ -111,20 +111,24 @@ impl PartitionLog {
         self.publish_ends(&self.commit.state.lock());
     }
 
-    /// Writes down how far the log is durable, and how far readers may look. Under the lock of the state, so that
-    /// what is written never falls back.
-    pub(super) fn publish_ends(&self, state: &State) {
+    /// What is proven to be durable.
+    pub(super) fn proven_at(&self, state: &State) -> ProvenEnd {
         let durable = state.durable;
-        let end = ProvenEnd {
-            generation: self.generation,
+        ProvenEnd {
+            generation: self.life.read().generation,
             log_start: self.log_start,
             segment: durable.segment,
             offset: durable.offset,
             position: durable.position,
             log_end: state.end(self.visible_reach()).offset.max(durable.offset),
-        };
+        }
+    }
+
+    /// Writes down how far the log is durable, and how far readers may look. Under the lock of the state, so that
+    /// what is written never falls back.
+    pub(super) fn publish_ends(&self, state: &State) {
         let now = self.context.clock.monotonic();
-        self.context.slot.publish(end, now);
+        self.context.slot.publish(self.proven_at(state), now);
         self.context.checkpoints.set(now.saturating_add(CHECKPOINT_INTERVAL));
     }
 }

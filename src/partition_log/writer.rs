@@ -155,6 +155,11 @@ impl Writer {
         Self { dir, config, clock, epochs, active, segments, rolled: Vec::new() }
     }
 
+    /// The configuration of the moment.
+    pub fn config(&self) -> &TopicConfig {
+        &self.config
+    }
+
     /// The end of what was written; `None` once the writer has stopped.
     pub fn end(&self) -> Option<LogEnd> {
         self.active.as_ref().map(LogEnd::of)

@@ -102,7 +102,7 @@ impl Delivery {
             topic: Arc::clone(self.log.topic()),
             partition: self.log.partition(),
             first: self.first,
-            leader_epoch: self.log.leader_epoch(),
+            leader_epoch: self.log.life().epochs.at(self.assigned.offset).unwrap_or_default(),
             assigned: self.assigned,
         }
     }

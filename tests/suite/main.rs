@@ -18,6 +18,7 @@ mod owners;
 mod positions;
 mod recovery;
 mod regressions;
+mod reopening;
 mod simulated;
 mod support;
 mod time_lookup;

@@ -165,6 +165,15 @@ impl ScriptedVfs {
         self.inner.open(&path, OpenMode::Read).unwrap().map().unwrap().to_vec()
     }
 
+    /// Flips the bits of a byte, behind everybody's back.
+    pub fn damage(&self, name: &str, position: u64) {
+        let file = self.inner.open(&Path::new(ROOT).join(name), OpenMode::Write).unwrap();
+        let mut byte = [0];
+        file.read_at(&mut byte, position).unwrap();
+        file.write_at(&[!byte[0]], position).unwrap();
+        file.sync_all().unwrap();
+    }
+
     /// From now on no call writes more than this.
     pub fn limit_writes(&self, bytes: usize) {
         *self.script.most_written.lock().unwrap() = Some(bytes);

@@ -1,0 +1,116 @@
+//! Opening a partition anew after a failed write or sync, while the broker lives: what recovery does at the next opening
+//! of the directory, for one partition, in place. Every handle goes on with it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::commit::{Leader, Upkeep};
+use super::files::Files;
+use super::log::{LastStop, PartitionLog};
+use super::recovery::{Cut, Outcome, Plan, cut_back, plan, settle};
+use super::stop::{Stop, check_process};
+use super::{LeaderEpochs, LogContext};
+use crate::error::{Error, ErrorKind, Result};
+use crate::sync::MutexGuard;
+
+/// A partition that has failed, and at which nobody works until it is reopened, or this is dropped.
+pub struct Failed<'a> {
+    log: &'a PartitionLog,
+    leader: MutexGuard<'a, Leader>,
+    epochs: LeaderEpochs,
+    /// What is to be done.
+    pub cut: Cut,
+}
+
+impl PartitionLog {
+    /// Looks at what a failure has left; `None` if there was none.
+    pub fn look_at_failure(&self) -> Result<Option<Failed<'_>>> {
+        check_process(&self.context.mark)?;
+        let leader = self.commit.leader.lock();
+        let mut state = self.commit.state.lock();
+        while state.syncing {
+            self.commit.changed.wait(&mut state);
+        }
+        let durable = match &state.stop {
+            None => return Ok(None),
+            Some(Stop::Failed(_)) => self.proven_at(&state),
+            Some(stop) => return Err(self.place(stop.refusal())),
+        };
+        drop(state);
+        let (vfs, dir) = (self.context.dir.vfs().as_ref(), self.context.dir.path());
+        let looked = LeaderEpochs::load(vfs, dir, durable.offset)
+            .and_then(|epochs| Ok((settle(&self.context, durable, &epochs)?, epochs)));
+        let (facts, epochs) = looked.map_err(|error| self.place(error))?;
+        match plan(&facts) {
+            Plan::Cut(cut) => Ok(Some(Failed { log: self, leader, epochs, cut })),
+            Plan::Damaged(damage) => Err(damage.error(&self.context)),
+        }
+    }
+}
+
+impl Failed<'_> {
+    pub fn context(&self) -> &LogContext {
+        &self.log.context
+    }
+
+    /// Takes back what is to be cut, and takes records again. `copy` is where that was kept.
+    pub fn reopen(mut self, copy: Option<PathBuf>) -> Result<Outcome> {
+        let log = self.log;
+        let seen = log.high_watermark();
+        // First of all readers stop at the new end: what is cut was never durable.
+        self.begin_life();
+        let outcome = self.take_over(copy).map_err(|error| log.place(error))?;
+
+        let mut state = log.commit.state.lock();
+        let mut appends = log.appends.lock();
+        let is_lost = appends.assigned > self.cut.end.offset;
+        let round = appends.fall_back(Some(self.cut.end.offset));
+        appends.stop = None;
+        drop(appends);
+        if is_lost {
+            let end = self.cut.end.offset;
+            state.fallbacks.add(round, end, &lost(seen > end));
+        }
+        state.stop = None;
+        state.wakes_all = true;
+        log.publish_ends(&state);
+        // Whoever leads now finds the new writer.
+        drop(self.leader);
+        log.announce(&mut state);
+        Ok(outcome)
+    }
+
+    /// From now on the log ends where it is cut, for everybody who reads, and what comes then has a new leader epoch.
+    fn begin_life(&self) {
+        let Self { log, epochs, cut, .. } = self;
+        let generation = log.life().generation.saturating_add(1);
+        let life = Files::life_after(epochs.clone(), cut.end, generation);
+        let mut state = log.commit.state.lock();
+        (state.written, state.durable, state.upkeep) = (cut.end, cut.end, Upkeep::default());
+        *log.life.write() = Arc::new(life);
+    }
+
+    fn take_over(&mut self, copy: Option<PathBuf>) -> Result<Outcome> {
+        let Self { log, leader, epochs, cut } = self;
+        // It has nothing open any more, and writes nothing.
+        leader.writer.discard();
+        let outcome = cut_back(&log.context, cut, copy)?;
+        let proven = log.proven_at(&log.commit.state.lock());
+        let config = leader.writer.config().clone();
+        let unclean = LastStop::Unclean(cut.end);
+        let files = Files::open(&log.context, &config, &proven, epochs.clone(), unclean)?;
+        leader.writer = files.into_writer(&log.context, &config, &log.segments);
+        Ok(outcome)
+    }
+}
+
+fn lost(was_seen: bool) -> Error {
+    let what =
+        "the record was not on stable storage when the partition failed, and was cut when it was reopened";
+    if was_seen {
+        let advice = "it may have been read before: decide whether to send it again";
+        Error::new(ErrorKind::Indeterminate, what).advise(advice)
+    } else {
+        Error::new(ErrorKind::NotWritten, what).advise("it is not there: send it again")
+    }
+}
