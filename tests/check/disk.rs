@@ -62,7 +62,7 @@ impl Disk {
         Arc::new(Self { memory: memory.clone(), watch: Arc::default() })
     }
 
-    /// After `after` more writes to logs the next one fails, since the disk is full.
+    /// After `after` more writes to logs the next one fails, since the disk is full, and leaves what it wrote.
     pub fn fail_write(&self, after: u64) {
         const ENOSPC: i32 = 28;
         *lock(&self.watch.fault) = Some(Fault { access: Access::Write, after, errno: ENOSPC, lost: None });
@@ -97,7 +97,12 @@ impl Watch {
         }
         // The call takes its time, and the others go on meanwhile.
         thread::yield_now();
-        let done = fate.unwrap_or_else(act);
+        let done = match fate {
+            // What a failed write has left may be all of it.
+            Some(failed) if access == Access::Write => act().and(failed),
+            Some(fate) => fate,
+            None => act(),
+        };
         *lock(&self.busy).entry(partition.to_owned()).or_default().counter(access) -= 1;
         done
     }

@@ -1,7 +1,7 @@
 //! Faults of the disk while others send, wait and read: what becomes of each record is told, and true.
 
 use ottla::ErrorKind;
-use ottla::internals::{Fault, Repeat};
+use ottla::internals::{CrashProfile, Fault, Repeat};
 use shuttle::thread;
 
 use crate::explore::Check;
@@ -48,6 +48,7 @@ fn not_written() {
     world.disk.fail_write(chance(4));
     send_beside_readers(&world);
     assert_eq!(world.told.facts().indeterminate.len(), 0, "what the disk did not take was cut");
+    world.power_cut_as(CrashProfile::Adversarial, chance(1 << 32)).recover();
     if !world.disk.is_to_fail() {
         world.send_and_wait(&value(9, 2, 100));
     }

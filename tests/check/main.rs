@@ -18,6 +18,8 @@ mod conditions;
 #[cfg(ottla_check)]
 mod disk;
 #[cfg(ottla_check)]
+mod evidence;
+#[cfg(ottla_check)]
 mod explore;
 #[cfg(ottla_check)]
 mod faults;
@@ -48,6 +50,7 @@ fn main() -> std::process::ExitCode {
         close::CHECKS,
         levels::CHECKS,
         conditions::CHECKS,
+        evidence::CHECKS,
         background::CHECKS,
     ];
     explore::main(&themes.concat())

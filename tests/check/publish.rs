@@ -10,6 +10,7 @@ pub const CHECKS: &[Check] = &[
     Check { name: "publish_and_read", run: publish_and_read },
     Check { name: "publish_and_poll", run: publish_and_poll },
     Check { name: "poll_for_one", run: poll_for_one },
+    Check { name: "read_beside_a_roll", run: read_beside_a_roll },
 ];
 
 /// A writer, with batches and a roll, beside a reader, and perhaps a power cut.
@@ -56,6 +57,17 @@ fn poll_for_one() {
     thread::scope(|scope| {
         scope.spawn(|| world.send_and_wait(&value(1, 1, 20)));
         scope.spawn(|| world.poll(1));
+    });
+    world.recover();
+}
+
+/// A reader who looks for its segment at the moment at which another one begins.
+fn read_beside_a_roll() {
+    let world = World::new();
+    world.send_and_wait(&value(1, 1, 700));
+    thread::scope(|scope| {
+        scope.spawn(|| world.send_and_wait(&value(1, 2, 700)));
+        scope.spawn(|| world.read(world.read(0)));
     });
     world.recover();
 }

@@ -18,6 +18,8 @@ use crate::told::{Facts, Told, Value};
 const ROOT: &str = "/data";
 /// The name of a synced topic: the disk knows by it who may write when.
 pub const SYNCED: &str = "synced";
+/// Of what a power cut may leave, one of so many is opened: nothing, everything, and a choice.
+const IMAGES: usize = 6;
 /// Long enough for a close, since no time passes by itself.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -143,10 +145,17 @@ impl World {
 
     /// What the disk holds if the power goes now.
     pub fn power_cut(&self) -> PowerCut {
+        self.power_cut_as(CrashProfile::Strict, 0)
+    }
+
+    /// The same under another profile, one of its images.
+    pub fn power_cut_as(&self, profile: CrashProfile, seed: u64) -> PowerCut {
         // First what was told, and then the disk, which holds at least that.
         let told = self.told.facts();
-        let mut images = self.memory.images(CrashProfile::Strict, 1, 0);
-        PowerCut { memory: images.next().unwrap().vfs, told }
+        let images = self.memory.images(profile, IMAGES, seed);
+        let number = usize::try_from(seed).unwrap() % IMAGES;
+        let image = images.take(number + 1).last().unwrap();
+        PowerCut { memory: image.vfs, told }
     }
 
     /// Closes the broker, opens the directory again, and holds it against what was told; returns what is there.
