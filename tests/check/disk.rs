@@ -103,6 +103,7 @@ impl Watch {
             Some(fate) => fate,
             None => act(),
         };
+        thread::yield_now();
         *lock(&self.busy).entry(partition.to_owned()).or_default().counter(access) -= 1;
         done
     }
