@@ -7,7 +7,7 @@ use ottla::internals::CrashProfile;
 use shuttle::thread;
 
 use crate::explore::Check;
-use crate::world::{World, chance, value};
+use crate::world::{PowerCut, World, chance, value};
 
 pub const CHECKS: &[Check] = &[Check { name: "evidence", run: evidence }];
 
@@ -32,6 +32,6 @@ fn evidence() {
         let tickers = [scope.spawn(|| tick(1)), scope.spawn(|| tick(2))];
         [sender].into_iter().chain(tickers).map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
     });
-    cuts.into_iter().for_each(|cut| cut.recover());
+    cuts.into_iter().for_each(PowerCut::recover);
     world.recover();
 }
