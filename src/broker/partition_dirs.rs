@@ -36,9 +36,6 @@ pub fn check_places_are_free(
 
 /// Makes the directory of each partition that has a slot here, durably; `made` takes those that were made, also when
 /// one fails.
-///
-/// A step for all of them before the next one: what the first sync of a step brings to the disk of the others, theirs
-/// need not wait for.
 pub fn make(
     env: &Environment,
     name: &TopicName,
@@ -52,12 +49,10 @@ pub fn make(
         env.vfs.create_dir(&dir).doing("create the directory", &dir)?;
         made.push(dir.clone());
         let log = PartitionLog::create(env.log_context(name, entry, slot))?;
-        partition_metadata::stage(env.vfs.as_ref(), &dir, entry.id)?;
+        // Syncs the directory, and with it the names of the segment's files.
+        partition_metadata::store(env.vfs.as_ref(), &dir, entry.id)?;
         logs.push(log);
     }
-    made.iter().try_for_each(|dir| partition_metadata::rename(env.vfs.as_ref(), dir))?;
-    // With them the names of the segments' files.
-    made.iter().try_for_each(|dir| env.vfs.sync_dir(dir).doing("sync", dir))?;
     env.vfs.sync_dir(&env.root).doing("sync", &env.root)?;
     Ok(logs)
 }

@@ -11,20 +11,13 @@ use std::io;
 use std::path::Path;
 
 use crate::error::{Error, IoContext, Result};
-use crate::file_name::{PARTITION_METADATA, temporary};
+use crate::file_name::PARTITION_METADATA;
 use crate::model::TopicId;
-use crate::vfs::{Vfs, read_file, stage_file};
+use crate::vfs::{Vfs, read_file, replace_file};
 
-/// Writes the file, durably, beside its place.
-pub fn stage(vfs: &dyn Vfs, dir: &Path, id: TopicId) -> Result<()> {
+pub fn store(vfs: &dyn Vfs, dir: &Path, id: TopicId) -> Result<()> {
     let text = format!("version: 0\ntopic_id: {id}");
-    stage_file(vfs, dir, PARTITION_METADATA, text.as_bytes()).doing("write", &dir.join(PARTITION_METADATA))
-}
-
-/// Gives what was staged its name, which the caller makes durable.
-pub fn rename(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
-    let path = dir.join(PARTITION_METADATA);
-    vfs.rename(&dir.join(temporary(PARTITION_METADATA)), &path).doing("rename to", &path)
+    replace_file(vfs, dir, PARTITION_METADATA, text.as_bytes()).doing("write", &dir.join(PARTITION_METADATA))
 }
 
 /// Fails unless the directory belongs to the topic with this id.
