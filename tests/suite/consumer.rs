@@ -7,7 +7,7 @@ use ottla::{Broker, ConsumerBuilder, ErrorKind, ManualClock, Partition, Record, 
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::support::{ScriptedVfs, send_all};
+use crate::support::{ScriptedVfs, encode_batch, send_all};
 
 const LOG: &str = "00000000000000000000.log";
 /// Longer than any test takes.
@@ -299,6 +299,38 @@ fn wake_ups_beside_records_lose_neither() {
             }
         }
     });
+}
+
+/// The poll has asked for the wake-up, reads a batch in which there is nothing for it, and will wait: the call that comes
+/// in between is not missed.
+#[test]
+fn a_wake_up_while_a_poll_reads_ends_its_wait() {
+    let vfs = ScriptedVfs::new();
+    let broker = vfs.open_broker().unwrap();
+    let topic = broker.create_topic("orders", TopicConfig::new()).unwrap();
+    let record = Record::new(&[0, 0, 0, 0, 0, 0]).key(&[0, 0, 0, 5]).timestamp(0);
+    topic.producer().send(record.clone()).unwrap().wait().unwrap();
+    vfs.overwrite(&format!("orders-0/{LOG}"), &marker(&record));
+
+    let mut consumer = broker.consumer().assign(topic.partitions()).unwrap();
+    let handle = consumer.wakeup_handle();
+    let (done, is_done) = std::sync::mpsc::channel();
+    vfs.pause(&format!("read {LOG}"));
+    std::thread::spawn(move || done.send(consumer.poll(LONG).map(|records| records.len())));
+    vfs.wait_until_paused();
+    handle.wake();
+    vfs.resume();
+    let ended = is_done.recv_timeout(Duration::from_secs(60)).expect("the wake-up was missed");
+    assert_eq!(ended.unwrap_err().kind(), ErrorKind::Wakeup);
+}
+
+/// The record in a batch of Kafka's own, which no consumer is given.
+fn marker(record: &Record<'_>) -> Vec<u8> {
+    let mut batch = encode_batch(0, &[(0, 0, record.clone())]);
+    batch[22] |= 1 << 5;
+    let crc = crc_fast::crc32_iscsi(&batch[21..]);
+    batch[17..21].copy_from_slice(&crc.to_be_bytes());
+    batch
 }
 
 #[test]

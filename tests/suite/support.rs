@@ -174,6 +174,12 @@ impl ScriptedVfs {
         file.sync_all().unwrap();
     }
 
+    /// Writes over the beginning of a file, behind everybody's back.
+    pub fn overwrite(&self, name: &str, bytes: &[u8]) {
+        let file = self.inner.open(&Path::new(ROOT).join(name), OpenMode::Write).unwrap();
+        assert_eq!(file.write_at(bytes, 0).unwrap(), bytes.len());
+    }
+
     /// From now on no call writes more than this.
     pub fn limit_writes(&self, bytes: usize) {
         *self.script.most_written.lock().unwrap() = Some(bytes);

@@ -227,6 +227,22 @@ fn a_time_is_found_with_every_index_cut_at_every_length() {
     assert!(cuts > 100);
 }
 
+/// Were the shortened index taken over, what is added would get an entry that promises nothing later before it.
+#[test]
+fn what_a_shortened_index_lacks_is_not_hidden_by_what_is_added() {
+    let layout = Layout { segment_bytes: 1 << 20, interval: 0, ..LAYOUT };
+    let log = Log::filled(layout, &[vec![5], vec![6], vec![40], vec![7]]);
+    let path = &log.files(".timeindex")[0];
+    let bytes = log.content(path);
+    assert_eq!(bytes.len(), 24, "two entries");
+    log.write(path, &bytes[..12]);
+    let (broker, partition) = log.open();
+    log.append(&broker, &[22]);
+    log.append(&broker, &[23]);
+    check(&partition, "growing");
+    assert_eq!(found(&partition, 30), 2);
+}
+
 #[test]
 fn a_time_is_found_with_every_bit_of_every_index_flipped() {
     let log = Log::filled(LAYOUT, &example());
