@@ -26,17 +26,16 @@ impl PartitionLog {
     /// Looks at what a failure has left; `None` if there was none.
     pub fn look_at_failure(&self) -> Result<Option<Failed<'_>>> {
         check_process(&self.context.mark)?;
+        self.wait_for_the_last();
         let leader = self.commit.leader.lock();
-        let mut state = self.commit.state.lock();
-        while state.syncing {
-            self.commit.changed.wait(&mut state);
-        }
-        let durable = match &state.stop {
-            None => return Ok(None),
-            Some(Stop::Failed(_)) => self.proven_at(&state),
-            Some(stop) => return Err(self.place(stop.refusal())),
+        let durable = {
+            let state = self.commit.state.lock();
+            match &state.stop {
+                None => return Ok(None),
+                Some(Stop::Failed(_)) => self.proven_at(&state),
+                Some(stop) => return Err(self.place(stop.refusal())),
+            }
         };
-        drop(state);
         let (vfs, dir) = (self.context.dir.vfs().as_ref(), self.context.dir.path());
         let looked = LeaderEpochs::load(vfs, dir, durable.offset)
             .and_then(|epochs| Ok((settle(&self.context, durable, &epochs)?, epochs)));
@@ -44,6 +43,17 @@ impl PartitionLog {
         match plan(&facts) {
             Plan::Cut(cut) => Ok(Some(Failed { log: self, leader, epochs, cut })),
             Plan::Damaged(damage) => Err(damage.error(&self.context)),
+        }
+    }
+}
+
+impl PartitionLog {
+    /// Returns once nobody leads or syncs who had begun before the partition stopped; nobody begins afterwards. Whoever
+    /// syncs may still ask for what the leader has: this comes before its lock.
+    fn wait_for_the_last(&self) {
+        let mut state = self.commit.state.lock();
+        while state.stop.is_some() && (state.leading || state.syncing) {
+            self.commit.changed.wait(&mut state);
         }
     }
 }

@@ -20,6 +20,7 @@ mod recovery;
 mod regressions;
 mod reopening;
 mod simulated;
+mod stress;
 mod support;
 mod time_lookup;
 mod topics;
