@@ -92,14 +92,8 @@ impl Stress {
             let values: Vec<String> = (0..1 + usize::from(count % 7 == 3) * 2)
                 .map(|part| format!("{number}-{count}-{part}-{}", "x".repeat(count % 90)))
                 .collect();
-            match self.send(&values, u32::try_from(count).unwrap() % PARTITIONS) {
-                Ok(delivery) => on_their_way.push((values, delivery)),
-                Err(error) => {
-                    let kinds = [ErrorKind::StorageError, ErrorKind::BufferExhausted];
-                    assert!(kinds.contains(&error.kind()), "{error}");
-                    told.extend(values.into_iter().map(|value| (value, Outcome::NotThere)));
-                }
-            }
+            let delivery = self.send(&values, u32::try_from(count).unwrap() % PARTITIONS);
+            on_their_way.push((values, delivery));
             if on_their_way.len() == 1 + number {
                 on_their_way
                     .drain(..)
@@ -111,14 +105,28 @@ impl Stress {
         self.producing.fetch_sub(1, Ordering::SeqCst);
     }
 
-    fn send(&self, values: &[String], partition: u32) -> ottla::Result<Delivery> {
+    /// What was refused is sent again: while the partition is not reopened yet, or the buffer is full.
+    fn send(&self, values: &[String], partition: u32) -> Delivery {
         let producer = self.topic.producer();
-        match values {
-            [value] if value.len() % 2 == 0 => producer.try_send(Record::new(value).partition(partition)),
-            [value] => producer.send(Record::new(value).partition(partition)),
-            values => {
-                let records: Vec<_> = values.iter().map(|it| Record::new(it).partition(partition)).collect();
-                producer.send_batch(&records)
+        loop {
+            let sent = match values {
+                [value] if value.len().is_multiple_of(2) => {
+                    producer.try_send(Record::new(value).partition(partition))
+                }
+                [value] => producer.send(Record::new(value).partition(partition)),
+                values => {
+                    let records: Vec<_> =
+                        values.iter().map(|it| Record::new(it).partition(partition)).collect();
+                    producer.send_batch(&records)
+                }
+            };
+            match sent {
+                Ok(delivery) => return delivery,
+                Err(error) => {
+                    let kinds = [ErrorKind::StorageError, ErrorKind::BufferExhausted];
+                    assert!(kinds.contains(&error.kind()), "{error}");
+                    std::thread::yield_now();
+                }
             }
         }
     }
