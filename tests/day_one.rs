@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use ottla::{Broker, ErrorKind, Record, Result, Start, TopicConfig};
+use ottla::{Broker, Consumer, ErrorKind, Record, RecordMetadata, Result, Start, TopicConfig, TopicProducer};
 
 /// Start, append with acknowledgement, stop; start again, and find everything.
 #[test]
@@ -104,6 +104,105 @@ fn a_worker_and_its_senders() -> Result<()> {
         assert_eq!(worker.join().unwrap()?, 2 * (1..=50).sum::<u64>());
         Ok(())
     })
+}
+
+/// Append with acknowledgement in the handlers of an async service, on any runtime.
+#[test]
+fn append_in_an_async_handler() -> Result<()> {
+    async fn handle(orders: TopicProducer, body: Vec<u8>) -> Result<RecordMetadata> {
+        orders.try_send(Record::new(&body))?.await // `try_send` never blocks, and the delivery borrows nothing
+    }
+
+    let broker = Broker::in_memory()?;
+    let orders = broker.ensure_topic("orders", TopicConfig::new())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    runtime.block_on(async {
+        let requests: Vec<_> =
+            (0..100).map(|body| tokio::spawn(handle(orders.producer(), vec![body]))).collect();
+        for request in requests {
+            let metadata = request.await.unwrap()?;
+            assert!(metadata.offset() < orders.partition(0)?.high_watermark());
+        }
+        Ok(())
+    })
+}
+
+/// Append with a deadline: the request is answered in time, and the record stays on its way.
+#[test]
+fn append_with_a_deadline() -> Result<()> {
+    let broker = Broker::in_memory()?;
+    let orders = broker.ensure_topic("orders", TopicConfig::new())?;
+    let delivery = orders.producer().try_send(Record::new("paid"))?;
+    let answer = match delivery.wait_timeout(Duration::from_secs(60)) {
+        Ok(metadata) => format!("accepted as {}", metadata.offset()),
+        Err(error) if error.kind() == ErrorKind::TimedOut => format!("not known yet: {}", delivery.offset()),
+        Err(error) => return Err(error),
+    };
+    assert_eq!(answer, "accepted as 0");
+    Ok(())
+}
+
+/// A pool of workers, each with a partition of its own; told to stop, they finish what there is.
+#[test]
+fn a_pool_of_workers() -> Result<()> {
+    fn work(mut jobs: Consumer) -> Result<Vec<u8>> {
+        let (mut done, mut timeout) = (Vec::new(), Duration::MAX);
+        loop {
+            match jobs.poll(timeout) {
+                Ok(records) if records.is_empty() => return Ok(done),
+                Ok(records) => done.extend(records.iter().filter_map(|job| job.value()).flatten()),
+                Err(error) if error.kind() == ErrorKind::Wakeup => timeout = Duration::ZERO,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    let broker = Broker::in_memory()?;
+    let jobs = broker.ensure_topic("jobs", TopicConfig::new().partitions(4))?;
+    let mut workers = Vec::new();
+    for partition in jobs.partitions() {
+        let consumer = broker.consumer().assign([partition])?;
+        workers.push((consumer.wakeup_handle(), std::thread::spawn(|| work(consumer))));
+    }
+    for job in 0..100 {
+        _ = jobs.producer().send(Record::new(&[job]).key(&[job]))?;
+    }
+    jobs.producer().flush()?;
+
+    workers.iter().for_each(|(stop, _)| stop.wake());
+    let mut done = Vec::new();
+    for (_, worker) in workers {
+        done.extend(worker.join().unwrap()?);
+    }
+    done.sort_unstable();
+    assert_eq!(done, (0..100).collect::<Vec<_>>());
+    Ok(())
+}
+
+/// Keep a view up to date: follow a partition from its beginning, through what is there to what comes.
+#[test]
+fn follow_a_partition() -> Result<()> {
+    let broker = Broker::in_memory()?;
+    let prices = broker.ensure_topic("prices", TopicConfig::new())?;
+    let producer = prices.producer();
+    producer.send(Record::new("1").key("tea"))?.wait()?;
+
+    let follow = prices.partition(0)?.read(Start::Earliest)?.follow();
+    let stop = follow.wakeup_handle();
+    let view = std::thread::spawn(move || -> Result<_> {
+        let mut view = HashMap::new();
+        for batch in follow {
+            view.extend(batch?.records().map(|record| (record.key, record.value)));
+            if view.len() == 2 {
+                stop.wake(); // as a service does when it ends
+            }
+        }
+        Ok(view)
+    });
+    producer.send(Record::new("2").key("cake"))?.wait()?;
+    let pair = |key: &str, price: &str| (Some(key.as_bytes().into()), Some(price.as_bytes().into()));
+    assert_eq!(view.join().unwrap()?, HashMap::from([pair("tea", "1"), pair("cake", "2")]));
+    Ok(())
 }
 
 /// Change a setting, and add partitions, while the service runs.
