@@ -58,7 +58,7 @@ pub const ROWS: &[Row] = &[
     },
 ];
 
-fn append_synced(place: &Workplace, threads: usize, times: usize) -> Outcome<f64> {
+pub fn append_synced(place: &Workplace, threads: usize, times: usize) -> Outcome<f64> {
     let (_broker, topic) = place.topic()?;
     let payloads: Vec<_> = place.payloads().collect();
     on_threads(threads, times, |number| {
@@ -135,13 +135,13 @@ fn raw_append_groups(place: &Workplace) -> Outcome<f64> {
     Ok(per_second(300 * 1000, start.elapsed()))
 }
 
-/// Runs `work` on so many threads, each so often; returns how often in a second.
-fn on_threads(threads: usize, times: usize, work: impl Fn(usize) -> Outcome<()> + Sync) -> Outcome<f64> {
+/// Runs `work` on so many threads, each so often, and each time with another number; returns how often in a second.
+pub fn on_threads(threads: usize, times: usize, work: impl Fn(usize) -> Outcome<()> + Sync) -> Outcome<f64> {
     let start = Instant::now();
     std::thread::scope(|scope| {
         let work = &work;
         let threads: Vec<_> = (0..threads)
-            .map(|thread| scope.spawn(move || (0..times).try_for_each(|time| work(thread + time))))
+            .map(|thread| scope.spawn(move || (0..times).try_for_each(|time| work(thread * times + time))))
             .collect();
         threads
             .into_iter()

@@ -6,10 +6,12 @@
 
 mod append;
 mod hand_over;
+mod pipelined;
 mod raw;
 mod read;
 mod reopen;
 mod row;
+mod spread;
 mod workplace;
 
 use std::error::Error;
@@ -32,7 +34,7 @@ fn main() -> Outcome<()> {
     }
     println!("row | ours | raw | ratio (median, spread) | floor | ok or SHORT");
     let mut lines = Vec::new();
-    let rows = [append::ROWS, read::ROWS, hand_over::ROWS, reopen::ROWS];
+    let rows = [append::ROWS, pipelined::ROWS, spread::ROWS, read::ROWS, hand_over::ROWS, reopen::ROWS];
     for row in rows.into_iter().flatten().filter(|row| row.name.contains(&only)) {
         let measured = row.measure(rounds)?;
         println!("{measured}");
