@@ -1,14 +1,21 @@
 //! How long the main operations take, on the disk of the temporary directory, with random payloads of 100 bytes.
 
+#[path = "log/concurrent.rs"]
+mod concurrent;
+#[path = "log/latency.rs"]
+mod latency;
+
 use std::hint::black_box;
 use std::time::Duration;
 
+use concurrent::concurrent;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ottla::{Broker, Record, Start, Topic, TopicConfig};
 
 const PAYLOAD: usize = 100;
 
-criterion_group!(benches, append, read);
+// The last one ends with the latencies.
+criterion_group!(benches, append, read, concurrent);
 criterion_main!(benches);
 
 fn append(criterion: &mut Criterion) {
@@ -80,10 +87,14 @@ struct Bench {
 
 impl Bench {
     fn new(name: &str) -> Self {
+        Self::with(name, TopicConfig::new())
+    }
+
+    fn with(name: &str, config: TopicConfig) -> Self {
         let dir = std::env::temp_dir().join(format!("ottla-bench-{name}-{}", std::process::id()));
         let broker = Broker::open(&dir).expect("the temporary directory is writable");
         let topic = broker
-            .create_topic("bench", TopicConfig::new().segment_bytes(64 * 1024 * 1024))
+            .create_topic("bench", config.segment_bytes(64 * 1024 * 1024))
             .expect("the directory is new");
         // xorshift: bytes that do not compress.
         let mut state = 0x2545_f491_4f6c_dd1du64;
