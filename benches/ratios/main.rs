@@ -10,6 +10,7 @@ mod pipelined;
 mod raw;
 mod read;
 mod reopen;
+mod roll;
 mod row;
 mod spread;
 mod workplace;
@@ -34,7 +35,8 @@ fn main() -> Outcome<()> {
     }
     println!("row | ours | raw | ratio (median, spread) | floor | ok or SHORT");
     let mut lines = Vec::new();
-    let rows = [append::ROWS, pipelined::ROWS, spread::ROWS, read::ROWS, hand_over::ROWS, reopen::ROWS];
+    let rows =
+        [append::ROWS, pipelined::ROWS, spread::ROWS, roll::ROWS, read::ROWS, hand_over::ROWS, reopen::ROWS];
     for row in rows.into_iter().flatten().filter(|row| row.name.contains(&only)) {
         let measured = row.measure(rounds)?;
         println!("{measured}");
