@@ -63,9 +63,8 @@ impl PartitionLog {
     /// Has the segments forget their files; those that are mapped need no descriptor.
     fn release_segments(&self) -> Result<bool> {
         let Some(segments) = self.segments.try_read() else { return Ok(false) };
-        let first = if self.context.dir.maps() { segments.len().saturating_sub(1) } else { 0 };
         let mut is_done = true;
-        for segment in segments.iter().skip(first) {
+        for segment in segments.iter() {
             is_done &= segment.release()?;
         }
         Ok(is_done)

@@ -12,7 +12,7 @@ use crate::ends_file::ProvenEnd;
 use crate::error::{Error, IoContext, Result};
 use crate::file_name::SegmentFile;
 use crate::model::{LeaderEpoch, Offset};
-use crate::segment::{ActiveSegment, Segment, SegmentDir, StoredIndexes, Unsynced};
+use crate::segment::{ActiveSegment, Finished, SealedSegment, Segment, SegmentDir, StoredIndexes, Unsynced};
 use crate::sync::RwLock;
 
 /// The end of a partition's files.
@@ -119,14 +119,21 @@ pub struct Writer {
     /// Every segment in order, as readers see them; the last is the active one's.
     segments: Arc<RwLock<Vec<Segment>>>,
     /// Of segments that were rolled without being synced, oldest first.
-    rolled: Vec<Unsynced>,
+    rolled: Vec<Rolled>,
+}
+
+/// A segment that was rolled, and what of it is still to be synced.
+#[derive(Debug)]
+struct Rolled {
+    sealed: Arc<SealedSegment>,
+    unsynced: Unsynced,
 }
 
 /// What makes the log durable up to its end, once it was synced.
 #[derive(Debug)]
 pub struct UnsyncedLog {
     /// Segments that were rolled, and the directory that has the names of those behind them.
-    rolled: Option<(Vec<Unsynced>, SegmentDir)>,
+    rolled: Option<(Vec<Rolled>, SegmentDir)>,
     active: Unsynced,
     pub end: LogEnd,
 }
@@ -134,12 +141,19 @@ pub struct UnsyncedLog {
 impl UnsyncedLog {
     /// Returns how far the log is durable then.
     pub fn sync(self) -> Result<LogEnd> {
+        let mut sealed = Vec::new();
         if let Some((segments, dir)) = self.rolled {
             // Each is closed once it was synced: the directory needs a descriptor, too.
-            segments.into_iter().try_for_each(|segment| segment.sync())?;
+            for segment in segments {
+                segment.unsynced.sync()?;
+                sealed.push(segment.sealed);
+            }
             sync_dir(&dir)?;
         }
-        self.active.sync().map(|()| self.end)
+        self.active.sync()?;
+        // No recovery cuts them any more.
+        sealed.iter().for_each(|sealed| sealed.set_durable());
+        Ok(self.end)
     }
 }
 
@@ -242,10 +256,11 @@ impl Writer {
         let active = self.active.take().ok_or_else(ended)?;
         let end = LogEnd::of(&active);
         let is_synced = !self.config.level().is_written_enough();
-        let (sealed, unsynced) = match active.finish(&self.config) {
+        let Finished { sealed, log, indexes } = match active.finish(&self.config) {
             Ok(finished) => finished,
             Err(error) => return Err(self.take_back(end, base, StoredIndexes::Rebuilt, error)),
         };
+        let unsynced = log.and(indexes);
         if is_synced {
             unsynced.sync().map_err(WriteError::Indeterminate)?;
         }
@@ -255,10 +270,11 @@ impl Writer {
         };
         if is_synced {
             sync_dir(&self.dir).map_err(WriteError::Indeterminate)?;
+            sealed.set_durable();
         } else {
-            self.rolled.push(unsynced);
+            self.rolled.push(Rolled { sealed: Arc::clone(&sealed), unsynced });
         }
-        self.replace_last([Segment::Sealed(Arc::new(sealed)), Segment::Active(Arc::clone(next.reader()))]);
+        self.replace_last([Segment::Sealed(sealed), Segment::Active(Arc::clone(next.reader()))]);
         self.active = Some(next);
         Ok(())
     }

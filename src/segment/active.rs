@@ -43,6 +43,14 @@ pub struct ActiveSegment {
     created: Timestamp,
 }
 
+/// A segment that has ended, and what of it has to be synced.
+#[derive(Debug)]
+pub struct Finished {
+    pub sealed: Arc<SealedSegment>,
+    pub log: Unsynced,
+    pub indexes: Unsynced,
+}
+
 /// What readers share with an [`ActiveSegment`]: the files, and the indexes under a lock of their own.
 #[derive(Debug)]
 pub struct ActiveReader {
@@ -254,14 +262,16 @@ impl ActiveSegment {
     }
 
     /// Ends the segment, and syncs it.
-    pub fn seal(self, config: &TopicConfig) -> Result<SealedSegment> {
-        let (sealed, unsynced) = self.finish(config)?;
-        unsynced.sync().map(|()| sealed)
+    pub fn seal(self, config: &TopicConfig) -> Result<Arc<SealedSegment>> {
+        let Finished { sealed, log, indexes } = self.finish(config)?;
+        log.and(indexes).sync()?;
+        sealed.set_durable();
+        Ok(sealed)
     }
 
-    /// Ends the segment: its files get their final length and entries, which are still to be synced. Nothing can be
-    /// mapped before it returns, since it shortens files.
-    pub fn finish(self, config: &TopicConfig) -> Result<(SealedSegment, Unsynced)> {
+    /// Ends the segment: its files get their final length and entries, which are still to be synced. Nothing is mapped
+    /// before they were.
+    pub fn finish(self, config: &TopicConfig) -> Result<Finished> {
         let ActiveReader { dir, base, log, indexes } = &*self.reader;
         let opened = self.was_opened.then(|| log.get().doing("open", log.path())).transpose()?;
         if let Some(file) = &opened {
@@ -275,10 +285,14 @@ impl ActiveSegment {
         push_time(time, self.indexer.newest());
         offset.flush().doing("append to", offset.file().path())?;
         time.flush().doing("append to", time.file().path())?;
-        let files = [(opened, log.path()), of(offset)?, of(time)?];
-        let files = files.into_iter().filter_map(|(file, path)| file.map(|file| (file, path)));
-        let sealed = SealedSegment::new(dir.clone(), *base, config.index_interval_bytes);
-        Ok((sealed, Unsynced::whole(files)))
+        let whole = |file: Option<_>, path| Unsynced::whole(file.map(|file| (file, path)));
+        let ((offset, offset_path), (time, time_path)) = (of(offset)?, of(time)?);
+        let sealed = SealedSegment::unsynced(dir.clone(), *base, config.index_interval_bytes);
+        Ok(Finished {
+            sealed: Arc::new(sealed),
+            log: whole(opened, log.path()),
+            indexes: whole(offset, offset_path).and(whole(time, time_path)),
+        })
     }
 
     /// Takes note of a batch that stands at `position`, behind the ones before.

@@ -27,7 +27,7 @@ use crate::file_name::SegmentFile;
 use crate::model::{Offset, Timestamp};
 use crate::vfs::{EntryKind, LazyFile, OpenMode, Vfs};
 
-pub use active::{ActiveReader, ActiveSegment};
+pub use active::{ActiveReader, ActiveSegment, Finished};
 pub use resume::StoredIndexes;
 pub use scan::BatchScan;
 pub use sealed::SealedSegment;
@@ -53,11 +53,6 @@ impl SegmentDir {
 
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// Whether files that can no longer change are mapped.
-    pub fn maps(&self) -> bool {
-        self.maps
     }
 
     /// The path of a file of a segment.

@@ -14,15 +14,17 @@ use super::sparse::SparseIndexer;
 use crate::error::{Error, IoContext, Result};
 use crate::file_name::SegmentFile;
 use crate::model::{Offset, Timestamp};
-use crate::sync::Mutex;
+use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::vfs::{FileView, OpenMode};
 
-/// A sealed segment: opened, and mapped where maps are on, when it is first read.
+/// A sealed segment: opened when it is first read, and mapped where maps are on and the segment is on stable storage.
+/// Until then a recovery may cut it, and a file that is mapped is never cut.
 #[derive(Debug)]
 pub struct SealedSegment {
     dir: SegmentDir,
     base: Offset,
     index_interval: u64,
+    is_durable: AtomicBool,
     opened: Mutex<Option<Arc<Opened>>>,
 }
 
@@ -30,6 +32,7 @@ pub struct SealedSegment {
 struct Opened {
     log: FileView,
     path: PathBuf,
+    is_mapped: bool,
     len: u64,
     index: Mutex<IndexView<OffsetEntry>>,
     /// Opened when a time is first looked for.
@@ -37,17 +40,41 @@ struct Opened {
 }
 
 impl SealedSegment {
+    /// A segment whose files are on stable storage.
     pub fn new(dir: SegmentDir, base: Offset, index_interval: u64) -> Self {
-        Self { dir, base, index_interval, opened: Mutex::new(None) }
+        Self { is_durable: AtomicBool::new(true), ..Self::unsynced(dir, base, index_interval) }
+    }
+
+    /// A segment whose files are still to be synced.
+    pub(super) fn unsynced(dir: SegmentDir, base: Offset, index_interval: u64) -> Self {
+        Self { dir, base, index_interval, is_durable: AtomicBool::new(false), opened: Mutex::new(None) }
+    }
+
+    /// Whether its files are on stable storage.
+    pub fn is_durable(&self) -> bool {
+        self.is_durable.load(Ordering::SeqCst)
+    }
+
+    /// Takes note that its files were synced, so that from now on they may be mapped.
+    pub fn set_durable(&self) {
+        self.is_durable.store(true, Ordering::SeqCst);
+        // Nobody is waited for: whoever opens them at this moment lets go of them with the next read.
+        self.release();
     }
 
     pub fn base_offset(&self) -> Offset {
         self.base
     }
 
+    fn may_be_mapped(&self) -> bool {
+        self.dir.maps && self.is_durable()
+    }
+
     /// Closes its files, unless they are mapped: a map needs no descriptor. False if somebody is opening them.
     pub fn release(&self) -> bool {
-        self.dir.maps || self.opened.try_lock().map(|mut opened| opened.take()).is_some()
+        let Some(mut opened) = self.opened.try_lock() else { return false };
+        opened.take_if(|opened| !opened.is_mapped);
+        true
     }
 
     /// The batches from the one that holds `offset` on.
@@ -99,7 +126,7 @@ impl SealedSegment {
         if let Some(index) = &*opened.time.lock() {
             return Ok(index.clone());
         }
-        let index = match IndexView::of_file(self.view(SegmentFile::TimeIndex), path)? {
+        let index = match IndexView::of_file(self.view(SegmentFile::TimeIndex, opened.is_mapped), path)? {
             Some(stored) => stored,
             None => self.rebuild(&opened.log, &opened.path, opened.len)?.time,
         };
@@ -115,25 +142,26 @@ impl SealedSegment {
 
     fn opened(&self) -> Result<Arc<Opened>> {
         let mut slot = self.opened.lock();
-        if let Some(opened) = &*slot {
+        let is_mapped = self.may_be_mapped();
+        if let Some(opened) = slot.as_ref().filter(|opened| opened.is_mapped == is_mapped) {
             return Ok(Arc::clone(opened));
         }
         let path = self.dir.file(SegmentFile::Log, self.base);
-        let log = self.view(SegmentFile::Log).doing("open", &path)?;
+        let log = self.view(SegmentFile::Log, is_mapped).doing("open", &path)?;
         let len = log.size().doing("measure", &path)?;
-        let index = match self.stored_index(len)? {
+        let index = match self.stored_index(len, is_mapped)? {
             Some(index) => index,
             None => self.rebuild(&log, &path, len)?.offset,
         };
         let (index, time) = (Mutex::new(index), Mutex::new(None));
-        let opened = Arc::new(Opened { log, path, len, index, time });
+        let opened = Arc::new(Opened { log, path, is_mapped, len, index, time });
         Ok(Arc::clone(slot.insert(opened)))
     }
 
     /// The index file, unless it is missing or obviously not this log's.
-    fn stored_index(&self, log_len: u64) -> Result<Option<IndexView<OffsetEntry>>> {
+    fn stored_index(&self, log_len: u64, is_mapped: bool) -> Result<Option<IndexView<OffsetEntry>>> {
         let path = self.dir.file(SegmentFile::OffsetIndex, self.base);
-        let index = IndexView::of_file(self.view(SegmentFile::OffsetIndex), &path)?;
+        let index = IndexView::of_file(self.view(SegmentFile::OffsetIndex, is_mapped), &path)?;
         let Some(index) = index else { return Ok(None) };
         Ok(index.fits(log_len).doing("read", &path)?.then_some(index))
     }
@@ -161,9 +189,9 @@ impl SealedSegment {
         Ok(Rebuilt { offset: in_memory(offset, path)?, time: in_memory(time, path)? })
     }
 
-    fn view(&self, file: SegmentFile) -> io::Result<FileView> {
+    fn view(&self, file: SegmentFile, is_mapped: bool) -> io::Result<FileView> {
         let opened = self.dir.vfs.open(&self.dir.file(file, self.base), OpenMode::Read)?;
-        if self.dir.maps { opened.map().map(FileView::Mapped) } else { Ok(FileView::Read(opened)) }
+        if is_mapped { opened.map().map(FileView::Mapped) } else { Ok(FileView::Read(opened)) }
     }
 }
 

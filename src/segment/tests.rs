@@ -186,7 +186,7 @@ fn every_offset_is_found_with_right_wrong_and_missing_indexes() {
             assert_every_offset_is_found(&Segment::Active(Arc::clone(active.reader())), limit, 100);
             let sealed = active.seal(&config).unwrap();
             damage(&dir);
-            assert_every_offset_is_found(&Segment::Sealed(Arc::new(sealed)), 0, 100);
+            assert_every_offset_is_found(&Segment::Sealed(sealed), 0, 100);
 
             let reopened = open(&dir, &config).unwrap_or_else(|e| panic!("{name}: {e}"));
             assert_eq!((reopened.size(), reopened.next_offset()), (limit, BASE + 200), "{name}");

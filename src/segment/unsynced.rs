@@ -27,6 +27,12 @@ impl Unsynced {
         Self { files: owned(files), whole: true }
     }
 
+    /// What has to be synced of both, this one's files first.
+    pub fn and(mut self, other: Self) -> Self {
+        self.files.extend(other.files);
+        Self { whole: self.whole || other.whole, ..self }
+    }
+
     /// Makes what was written survive a power cut. After an error, nothing may be concluded from a later success.
     pub fn sync(&self) -> Result<()> {
         self.files.iter().try_for_each(|(file, path)| {

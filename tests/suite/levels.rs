@@ -282,3 +282,30 @@ fn of_a_short_write_whole_batches_are_kept() {
         assert!(place.vfs.open_broker().unwrap().recovery_report().is_clean());
     }
 }
+
+/// A recovery may cut what was not synced, and nothing that is mapped is ever cut.
+#[test]
+fn a_rolled_segment_is_mapped_only_once_it_was_synced() {
+    let place = Place::new(Durability::Os, false);
+    let maps = || {
+        place.vfs.take_calls();
+        assert_eq!(place.found(), [vec![1; 700], vec![2; 700]]);
+        place.vfs.take_calls().into_iter().filter(|call| call.starts_with("map 0")).count()
+    };
+    send_all(&place.topic, [vec![1; 700], vec![2; 700]]).unwrap();
+    assert_eq!(maps(), 0, "it is read by pread");
+    place.vfs.fail_once("sync 00000000000000000001.log", 0, Other);
+    place.topic.producer().synced().flush().unwrap_err();
+    assert_eq!(maps(), 0, "nobody knows what recovery makes of it");
+
+    let place = Place::new(Durability::Os, false);
+    send_all(&place.topic, [vec![1; 700], vec![2; 700]]).unwrap();
+    assert_eq!(place.found().len(), 2);
+    place.broker.tick().unwrap();
+    place.vfs.take_calls();
+    assert_eq!(place.found(), [vec![1; 700], vec![2; 700]]);
+    let calls = place.vfs.take_calls();
+    assert!(calls.contains(&format!("map {LOG}")), "also where it was open before: {calls:#?}");
+    assert_eq!(place.found().len(), 2);
+    assert!(!place.vfs.take_calls().iter().any(|call| call.starts_with("open")), "once");
+}
