@@ -31,11 +31,16 @@
 //! |---|---|
 //! | open a data directory, create and delete topics | [`Broker`], [`TopicConfig`] |
 //! | learn what a crash has left | [`RecoveryReport`] |
-//! | append | [`Producer`], [`Record`], [`Delivery`] |
+//! | append, and wait, wait for so long, or await | [`Producer`], [`Record`], [`Delivery`] |
+//! | append without ever blocking | [`Producer::try_send`], [`BrokerOptions::buffer_memory`] |
+//! | change a topic that is in use | [`Broker::alter_topic`] |
 //! | choose what an acknowledgement survives | [`Durability`], [`Producer::synced`] |
 //! | read a partition from anywhere | [`Partition::read`], [`RecordBatch`] |
 //! | come back to where you were | [`Position`], [`Start::Resume`] |
+//! | begin at a time | [`Start::Time`] |
+//! | read on as records come | [`Batches::follow`] |
 //! | read several partitions, and wait for more | [`Consumer`] |
+//! | go on after a disk had a bad moment | [`Partition::reopen`] |
 //! | test a service without a disk, or move its time | `Broker::in_memory`, `ManualClock` (feature `test-util`) |
 //!
 //! # Files
@@ -58,13 +63,14 @@
 //!
 //! # What it does not do yet
 //!
-//! Retention, compaction, compressed batches, consumer groups, transactions and an async interface are not there. It runs
-//! on Linux.
+//! Retention, compaction, compressed batches, consumer groups, transactions and an async stream of a consumer's records
+//! are not there. It runs on Linux.
 //!
 //! # Panics and threads
 //!
-//! A broker has one thread, for what comes with time ([without it](BrokerOptions::background), somebody calls
-//! [`Broker::tick`]), and ends it when it closes. The library prints nothing. Bad input and bad files are errors, never
+//! A broker has one thread to begin with and [a few](BrokerOptions::sync_threads) when there is work for them: they write
+//! and sync for whoever does not wait himself, and do what comes with time. It ends them when it closes.
+//! [Without them](BrokerOptions::background) somebody calls [`Broker::tick`]. The library prints nothing. Bad input and bad files are errors, never
 //! panics. A broker does not survive a fork: in the child every call is an error.
 #![warn(missing_docs)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
