@@ -14,8 +14,8 @@ use crate::record_batch::RecordBatch;
 
 /// The batches of a partition without an end, an iterator that waits; made by [`Batches::follow`].
 ///
-/// `next` waits for what comes, and for what was sent it does what [`Consumer::poll`](crate::Consumer::poll) does: it
-/// writes and syncs it where nobody else is at it. It ends when its [handle](Self::wakeup_handle) says so, and after an
+/// `next` waits for what comes, and has what was sent written and synced at once, as
+/// [`Consumer::poll`](crate::Consumer::poll) does. It ends when its [handle](Self::wakeup_handle) says so, and after an
 /// error: one of reading, [`Closed`](crate::ErrorKind::Closed), or
 /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition) for a topic that was deleted. It keeps the broker
 /// open.

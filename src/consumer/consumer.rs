@@ -78,13 +78,15 @@ impl Consumer {
     /// [`max_poll_records`](super::ConsumerBuilder::max_poll_records) allow; waits up to `timeout` for the first one.
     /// No records means that the time has passed.
     ///
-    /// A poll that has read to the end waits for what was sent, as [`Delivery::wait`](crate::Delivery::wait)
-    /// does: it writes and syncs it where nobody else is at it. With a timeout of zero it does not wait, and so
-    /// hands out only what is durable already. If every partition is [paused](Self::pause), it only waits.
+    /// A poll that has read to the end has the broker's threads write and sync at once what was sent; [without
+    /// them](crate::BrokerOptions::background) it does so itself, and a disk that hangs holds it up. With a timeout of
+    /// zero it does not wait, and so hands out only what can be read already. If every partition is
+    /// [paused](Self::pause), it only waits.
     ///
     /// # Errors
     /// [`CorruptMessage`](crate::ErrorKind::CorruptMessage) and other failures of reading: the position stays,
-    /// and the next poll tries again. [`Wakeup`](crate::ErrorKind::Wakeup) if a
+    /// and the next poll tries again. [`LogTruncated`](crate::ErrorKind::LogTruncated) if what stood below the position was
+    /// taken back when the partition was [reopened](Partition::reopen): until a [`seek`](Self::seek). [`Wakeup`](crate::ErrorKind::Wakeup) if a
     /// [handle](Self::wakeup_handle) has asked for it. [`Closed`](crate::ErrorKind::Closed);
     /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition) once an assigned topic was
     /// deleted.
