@@ -23,7 +23,7 @@ impl Listeners {
         self.count.store(signals.len(), Ordering::SeqCst);
     }
 
-    /// Whether somebody listens, or did until lately.
+    /// Whether somebody listens, or did until it was last raised.
     pub fn has_any(&self) -> bool {
         self.count.load(Ordering::SeqCst) > 0
     }
@@ -32,8 +32,8 @@ impl Listeners {
         if !self.has_any() {
             return;
         }
-        for signal in self.signals.lock().iter().filter_map(Weak::upgrade) {
-            signal.raise();
-        }
+        let mut signals = self.signals.lock();
+        signals.retain(|signal| signal.upgrade().inspect(|signal| signal.raise()).is_some());
+        self.count.store(signals.len(), Ordering::SeqCst);
     }
 }

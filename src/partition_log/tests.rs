@@ -1,10 +1,12 @@
 //! The text of a leader epoch checkpoint, and the decisions of recovery.
 
 use super::LeaderEpochs;
+use super::listeners::Listeners;
 use super::recovery::{Facts, Scan, Tail, plan};
 use super::writer::LogEnd;
 use crate::ends_file::ProvenEnd;
 use crate::error::ErrorKind;
+use crate::sync::Signal;
 
 #[test]
 fn a_checkpoint_reads_as_kafka_writes_it() {
@@ -93,4 +95,21 @@ fn a_plan_follows_from_the_facts() {
     ] {
         assert_eq!(plan(&facts).to_string(), expected);
     }
+}
+
+/// Records leave at once as long as somebody listens, and not for ever after.
+#[test]
+fn a_listener_that_has_gone_is_forgotten() {
+    let listeners = Listeners::default();
+    let (stays, goes) = (Signal::new(), Signal::new());
+    listeners.add(&stays);
+    listeners.add(&goes);
+    listeners.raise();
+    assert_eq!((stays.generation(), goes.generation()), (1, 1));
+    drop(goes);
+    listeners.raise();
+    assert_eq!((stays.generation(), listeners.has_any()), (2, true));
+    drop(stays);
+    listeners.raise();
+    assert!(!listeners.has_any());
 }
