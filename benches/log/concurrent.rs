@@ -15,11 +15,13 @@ const IN_FLIGHT: usize = 10_000;
 const THREADS: usize = 16;
 const PARTITIONS: PartitionId = 64;
 
+type Measure = fn(&mut Bencher<'_>, &mut Latencies);
+
 pub fn concurrent(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("concurrent");
     group.throughput(Throughput::Elements(1));
     let mut rows = Vec::new();
-    let measures: [(_, fn(&mut Bencher<'_>, &mut Latencies)); 3] = [
+    let measures: [(_, Measure); 3] = [
         ("pipelined sends, durable", pipelined),
         ("16 threads over 64 partitions, durable", spread),
         ("tail hand-over and back, os", hand_over),
