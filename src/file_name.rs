@@ -32,6 +32,9 @@ pub(crate) const LEADER_EPOCH_CHECKPOINT: &str = "leader-epoch-checkpoint";
 /// How the names of files begin that keep what recovery cut.
 pub(crate) const QUARANTINE: &str = "ottla.quarantine.";
 
+/// In a partition directory: the log of the segment to come, before it has its name. A Kafka broker ignores it.
+pub(crate) const NEXT_LOG: &str = "next-segment.tmp";
+
 /// The longest name that a directory entry can have.
 const MAX_NAME: usize = 255;
 
@@ -130,6 +133,7 @@ mod tests {
             "+0000000000000000000.log",
             "09223372036854775808.log",
             "leader-epoch-checkpoint",
+            NEXT_LOG,
         ] {
             assert_eq!(SegmentFile::parse(name), None, "{name}");
         }

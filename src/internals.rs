@@ -20,6 +20,11 @@ pub fn open_on(options: BrokerOptions, vfs: Arc<dyn Vfs>, path: &Path) -> Result
     options.open_on(vfs, path)
 }
 
+/// The same without threads, where ticks come as soon as threads would do what is due.
+pub fn open_ticked_on(options: BrokerOptions, vfs: Arc<dyn Vfs>, path: &Path) -> Result<Broker> {
+    options.background(false).relying_on_ticks().open_on(vfs, path)
+}
+
 /// Checks the bytes of one batch, as a reader does.
 pub fn decode_batch(bytes: &[u8]) -> Result<RecordBatch> {
     RecordBatch::parse(bytes.to_vec().into())

@@ -8,7 +8,7 @@
 //! orders 1 4
 //! ```
 //!
-//! Of each partition the recovery point (its durable end), the high watermark, and where its log starts if that is not
+//! Of each partition the recovery point (its proven end), the high watermark, and where its log starts if that is not
 //! where its first segment does.
 
 use std::io;
@@ -22,7 +22,7 @@ use crate::checkpoint;
 use crate::error::{IoContext, Result};
 use crate::file_name::{HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS, temporary};
 use crate::model::{MAX_OFFSET, Offset, TopicName};
-use crate::partition_log::{PartitionLog, Reach};
+use crate::partition_log::PartitionLog;
 use crate::sync::Mutex;
 use crate::vfs::{Vfs, read_file, stage_file};
 
@@ -77,7 +77,7 @@ fn write(vfs: &dyn Vfs, root: &Path, logs: &[Arc<PartitionLog>]) -> Result<()> {
     let lines = |end: fn(&PartitionLog) -> Offset| logs.iter().map(|log| line(log, end(log))).collect();
     let starts = logs.iter().filter(|log| log.log_start_offset() > log.first_segment());
     let texts: [(&str, Vec<String>); 3] = [
-        (RECOVERY_POINTS, lines(|log| log.end(Reach::Durable))),
+        (RECOVERY_POINTS, lines(PartitionLog::recovery_point)),
         (HIGH_WATERMARKS, lines(PartitionLog::high_watermark)),
         (LOG_STARTS, starts.map(|log| line(log, log.log_start_offset())).collect()),
     ];

@@ -51,6 +51,7 @@ impl Environment {
             buffer: Arc::clone(&self.buffer),
             max_block: self.options.max_block,
             has_crew: self.options.background,
+            is_tended: self.options.background || self.options.ticks_come,
         }
     }
 }

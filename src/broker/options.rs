@@ -25,6 +25,8 @@ pub struct BrokerOptions {
     pub(super) reserve: u64,
     pub(super) open_files: usize,
     pub(super) background: bool,
+    /// Whether ticks come as soon as threads would.
+    pub(super) ticks_come: bool,
     pub(super) sync_threads: usize,
     pub(super) buffer_memory: usize,
     pub(super) max_block: Duration,
@@ -42,6 +44,7 @@ impl Default for BrokerOptions {
             reserve: 1024 * 1024,
             open_files: 512,
             background: true,
+            ticks_come: false,
             sync_threads: 4,
             buffer_memory: 32 * 1024 * 1024,
             max_block: Duration::from_secs(60),
@@ -52,6 +55,13 @@ impl Default for BrokerOptions {
 }
 
 impl BrokerOptions {
+    /// Without threads, has the broker rely on ticks for what threads would do at once, as a suite's own ticks do.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn relying_on_ticks(mut self) -> Self {
+        self.ticks_come = true;
+        self
+    }
+
     /// The size up to which records share a record batch, in bytes, 0 to 2^31 − 1; a larger record gets a batch
     /// of its own, and with 0 every record does. Default: 16 KiB (Kafka's `batch.size`).
     #[must_use]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::accumulator::Filled;
 use super::fallbacks::Fallbacks;
 use super::log::PartitionLog;
+use super::rolling::Ended;
 use super::stop::Stop;
 use super::waiting::Waiting;
 use super::writer::{LogEnd, WriteError, Writer};
@@ -33,6 +34,8 @@ pub(super) struct State {
     pub leading: bool,
     /// Whether somebody syncs at this moment who does not lead.
     pub syncing: bool,
+    /// Whether somebody makes the next log at this moment.
+    pub preparing: bool,
     /// Whether the broker's threads were asked to lead, and found somebody at work: they look again when he has finished.
     pub asked: bool,
     pub upkeep: Upkeep,
@@ -54,6 +57,12 @@ pub(super) struct Upkeep {
     pub rolled: usize,
     /// Since when the visible end has been elsewhere than the slot says.
     pub unpublished_since: Option<Duration>,
+    /// Segments that were rolled on a synced topic, whose indexes may still have to be synced.
+    pub ended: Vec<Ended>,
+    /// Whether the next log is to be made.
+    pub wants_next: bool,
+    /// The segment for which it was asked for last.
+    pub nearing: Option<Offset>,
 }
 
 /// How far a record has to come.
@@ -88,6 +97,10 @@ struct Led {
     durable: bool,
     /// How many segments were rolled and are not synced.
     rolled: usize,
+    /// Segments that were rolled, of which the indexes are not synced.
+    ended: Vec<Ended>,
+    /// Whether the next roll is near.
+    is_near_end: bool,
     /// The round that ended, and why: the end fell back to what is written.
     fell_back: Option<(u64, Error)>,
 }
@@ -99,6 +112,7 @@ impl Commit {
             durable: end,
             leading: false,
             syncing: false,
+            preparing: false,
             asked: false,
             upkeep: Upkeep::default(),
             stop,
@@ -233,6 +247,10 @@ impl PartitionLog {
             self.context.checkpoints.set(self.context.clock.monotonic());
         }
         state.written = end;
+        self.note_ended(state, led.ended);
+        if led.is_near_end {
+            self.note_near_end(state);
+        }
         if led.durable {
             state.durable = end;
             self.publish_ends(state);
@@ -253,10 +271,17 @@ impl PartitionLog {
             Err(WriteError::NotWritten(error)) => Some(self.fall_back(writer, error)),
             Err(WriteError::Indeterminate(error)) => return Err(error),
         };
-        let mut led = Led { written: writer.end(), durable: false, rolled: writer.rolled(), fell_back };
+        let mut led = Led {
+            written: writer.end(),
+            durable: false,
+            rolled: writer.rolled(),
+            ended: writer.take_news(),
+            is_near_end: writer.is_near_end(),
+            fell_back,
+        };
         if reach == Reach::Durable
             && led.fell_back.is_none()
-            && let Some(unsynced) = writer.take_unsynced()
+            && let Some(unsynced) = writer.take_written()
         {
             unsynced.sync()?;
             led.durable = true;

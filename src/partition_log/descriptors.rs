@@ -55,7 +55,9 @@ impl PartitionLog {
     /// Whether something was written that somebody will still sync.
     fn is_unsynced(&self, state: &MutexGuard<'_, State>, writer: &Writer) -> bool {
         match state.stop {
-            None | Some(Stop::Closed) => writer.end().is_some_and(|end| end != state.durable),
+            None | Some(Stop::Closed) => {
+                writer.has_ended() || writer.end().is_some_and(|end| end != state.durable)
+            }
             Some(Stop::Abandoned | Stop::Deleted | Stop::Damaged(_) | Stop::Failed(_)) => false,
         }
     }

@@ -9,7 +9,7 @@ use crate::config::TopicConfig;
 use crate::ends_file::ProvenEnd;
 use crate::error::{Error, Result};
 use crate::file_name::SegmentFile;
-use crate::segment::{ActiveSegment, SealedSegment, Segment, StoredIndexes, segment_bases};
+use crate::segment::{ActiveSegment, NextLog, SealedSegment, Segment, StoredIndexes, segment_bases};
 use crate::sync::RwLock;
 
 /// What is found of a partition, and where it begins a new life.
@@ -89,12 +89,13 @@ impl Files {
         Life { generation, epochs: epochs.with_due(end.offset) }
     }
 
-    /// What writes to them; readers find them in `segments`.
+    /// What writes to them; readers find them in `segments`, and the log of the segment to come is made in `next`.
     pub fn into_writer(
         self,
         context: &LogContext,
         config: &TopicConfig,
         segments: &Arc<RwLock<Vec<Segment>>>,
+        next: &Arc<NextLog>,
     ) -> Writer {
         *segments.write() = self.segments;
         Writer::new(
@@ -104,6 +105,8 @@ impl Files {
             self.epochs,
             self.active,
             Arc::clone(segments),
+            Arc::clone(next),
         )
+        .deferring(context.is_tended)
     }
 }

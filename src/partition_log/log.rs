@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::accumulator::Accumulator;
 use super::buffer::BufferMemory;
-use super::commit::{Commit, Reach};
+use super::commit::Commit;
 use super::files::Files;
 use super::listeners::Listeners;
 use super::reader::BatchReader;
@@ -21,7 +21,7 @@ use crate::config::TopicConfig;
 use crate::ends_file::{EndsSlot, ProvenEnd};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Offset, PartitionId, Start, Timestamp};
-use crate::segment::{Segment, SegmentDir};
+use crate::segment::{NextLog, Segment, SegmentDir};
 use crate::sync::{Mutex, RwLock, Signal};
 use crate::vfs::{Budget, Holder, ProcessMark, Tenancy};
 
@@ -54,6 +54,8 @@ pub struct LogContext {
     pub max_block: Duration,
     /// Whether the broker has threads that lead for others; without, whoever waits does, or calls `tick`.
     pub has_crew: bool,
+    /// Whether somebody does what is due soon after it is: those threads, or a tick that is sure to come.
+    pub is_tended: bool,
 }
 
 /// How the partition was left by its last owner.
@@ -85,6 +87,8 @@ pub struct PartitionLog {
     pub(super) appends: Mutex<Appends>,
     pub(super) commit: Commit,
     pub(super) segments: Arc<RwLock<Vec<Segment>>>,
+    /// The log of the segment to come, if it was made.
+    pub(super) next: Arc<NextLog>,
     pub(super) listeners: Listeners,
     /// Has the broker's threads lead, and do the upkeep.
     pub(super) reminder: Reminder,
@@ -141,8 +145,8 @@ impl PartitionLog {
 
     fn over(context: LogContext, proven: ProvenEnd, files: Files, stop: Option<Stop>) -> Arc<Self> {
         let (end, life) = (files.end, files.life(proven.generation));
-        let segments = Arc::default();
-        let writer = files.into_writer(&context, &context.config, &segments);
+        let (segments, next) = (Arc::default(), Arc::new(NextLog::new(context.dir.clone())));
+        let writer = files.into_writer(&context, &context.config, &segments, &next);
         let accumulator = Accumulator::new(context.batch_size, &context.config, &context.buffer);
         Arc::new_cyclic(|log: &Weak<Self>| Self {
             log_start: proven.log_start,
@@ -150,6 +154,7 @@ impl PartitionLog {
             appends: Mutex::new(Appends { assigned: end.offset, round: 0, accumulator, stop: stop.clone() }),
             commit: Commit::new(end, writer, stop),
             segments,
+            next,
             listeners: Listeners::default(),
             settings: Settings::new(&context.config),
             reminder: context.agenda.add(Weak::<Self>::clone(log) as Weak<dyn Chore>),
@@ -175,11 +180,6 @@ impl PartitionLog {
     /// The offset behind the last record that readers see: it is durable on a synced topic, and written on another.
     pub fn high_watermark(&self) -> Offset {
         self.visible_end().offset
-    }
-
-    /// The end up to which everything has come so far.
-    pub fn end(&self, reach: Reach) -> Offset {
-        self.commit.end(reach).offset
     }
 
     /// The base offset of the first segment.

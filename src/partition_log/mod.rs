@@ -17,6 +17,7 @@ mod log;
 mod reader;
 mod recovery;
 mod reopen;
+mod rolling;
 mod settings;
 mod stop;
 #[cfg(test)]

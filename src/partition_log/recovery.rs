@@ -20,7 +20,7 @@ use crate::ends_file::ProvenEnd;
 use crate::error::{Error, IoContext, Result};
 use crate::file_name::{QUARANTINE, SegmentFile, quarantine, temporary};
 use crate::model::Offset;
-use crate::segment::{ActiveSegment, BatchScan, SealedSegment, StoredIndexes, segment_bases};
+use crate::segment::{ActiveSegment, BatchScan, NextLog, SealedSegment, StoredIndexes, segment_bases};
 use crate::vfs::{
     EntryKind, FileView, OpenMode, VfsFile, read_file, read_up_to_at, replace_file, write_all_at,
 };
@@ -381,6 +381,8 @@ pub fn cut_back(context: &LogContext, cut: &Cut, preserved: Option<PathBuf>) -> 
     for base in &cut.unproven {
         rebuild_indexes(context, *base)?;
     }
+    // What was made for a roll that has not come.
+    NextLog::new(context.dir.clone()).remove()?;
     // The name of a segment that a killed process has left may not be on the disk, and is about to be proven.
     context.dir.vfs().sync_dir(context.dir.path()).doing("sync", context.dir.path())?;
     Ok(outcome)

@@ -28,11 +28,11 @@ impl PartitionLog {
         check_process(&self.context.mark)?;
         self.wait_for_the_last();
         let leader = self.commit.leader.lock();
-        let durable = {
+        let (durable, indexed) = {
             let state = self.commit.state.lock();
             match &state.stop {
                 None => return Ok(None),
-                Some(Stop::Failed(_)) => self.proven_at(&state),
+                Some(Stop::Failed(_)) => (self.ends_at(state.durable, &state), state.proven()),
                 Some(stop) => return Err(self.place(stop.refusal())),
             }
         };
@@ -41,7 +41,12 @@ impl PartitionLog {
             .and_then(|epochs| Ok((settle(&self.context, durable, &epochs)?, epochs)));
         let (facts, epochs) = looked.map_err(|error| self.place(error))?;
         match plan(&facts) {
-            Plan::Cut(cut) => Ok(Some(Failed { log: self, leader, epochs, cut })),
+            Plan::Cut(mut cut) => {
+                // Also of segments whose logs were synced, and whose indexes were not.
+                let unproven = indexed.segment..cut.end.segment;
+                cut.unproven = facts.bases.iter().copied().filter(|base| unproven.contains(base)).collect();
+                Ok(Some(Failed { log: self, leader, epochs, cut }))
+            }
             Plan::Damaged(damage) => Err(damage.error(&self.context)),
         }
     }
@@ -52,7 +57,7 @@ impl PartitionLog {
     /// syncs may still ask for what the leader has: this comes before its lock.
     fn wait_for_the_last(&self) {
         let mut state = self.commit.state.lock();
-        while state.stop.is_some() && (state.leading || state.syncing) {
+        while state.stop.is_some() && (state.leading || state.syncing || state.preparing) {
             self.commit.changed.wait(&mut state);
         }
     }
@@ -82,6 +87,7 @@ impl Failed<'_> {
             state.fallbacks.add(round, end, &lost(seen > end));
         }
         state.stop = None;
+        state.upkeep = Upkeep::default();
         state.wakes_all = true;
         log.publish_ends(&state);
         // Whoever leads now finds the new writer.
@@ -96,7 +102,7 @@ impl Failed<'_> {
         let generation = log.life().generation.saturating_add(1);
         let life = Files::life_after(epochs.clone(), cut.end, generation);
         let mut state = log.commit.state.lock();
-        (state.written, state.durable, state.upkeep) = (cut.end, cut.end, Upkeep::default());
+        (state.written, state.durable) = (cut.end, cut.end);
         *log.life.write() = Arc::new(life);
     }
 
@@ -105,11 +111,11 @@ impl Failed<'_> {
         // It has nothing open any more, and writes nothing.
         leader.writer.discard();
         let outcome = cut_back(&log.context, cut, copy)?;
-        let proven = log.proven_at(&log.commit.state.lock());
+        let proven = log.ends_at(cut.end, &log.commit.state.lock());
         let config = leader.writer.config().clone();
         let unclean = LastStop::Unclean(cut.end);
         let files = Files::open(&log.context, &config, &proven, epochs.clone(), unclean)?;
-        leader.writer = files.into_writer(&log.context, &config, &log.segments);
+        leader.writer = files.into_writer(&log.context, &config, &log.segments, &log.next);
         Ok(outcome)
     }
 }

@@ -46,6 +46,10 @@ impl Settings {
         if message <= segment { ("max.message.bytes", message) } else { ("segment.bytes", segment) }
     }
 
+    pub fn segment_bytes(&self) -> u64 {
+        self.segment_bytes.load(Ordering::Relaxed)
+    }
+
     pub fn timestamp_type(&self) -> TimestampType {
         match self.appends_have_log_time.load(Ordering::Relaxed) {
             true => TimestampType::LogAppendTime,

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use super::commit::{State, StopOnUnwind};
+use super::commit::{Reach, State, StopOnUnwind};
 use super::log::PartitionLog;
-use super::writer::UnsyncedLog;
+use super::writer::{LogEnd, UnsyncedLog};
 use crate::agenda::Chore;
 use crate::config::Durability;
 use crate::ends_file::ProvenEnd;
@@ -111,16 +111,15 @@ impl PartitionLog {
         self.publish_ends(&self.commit.state.lock());
     }
 
-    /// What is proven to be durable.
-    pub(super) fn proven_at(&self, state: &State) -> ProvenEnd {
-        let durable = state.durable;
+    /// The evidence that the log is durable up to `durable`.
+    pub(super) fn ends_at(&self, durable: LogEnd, state: &State) -> ProvenEnd {
         ProvenEnd {
             generation: self.life.read().generation,
             log_start: self.log_start,
             segment: durable.segment,
             offset: durable.offset,
             position: durable.position,
-            log_end: state.end(self.visible_reach()).offset.max(durable.offset),
+            log_end: state.end(self.visible_reach()).offset.max(state.durable.offset),
         }
     }
 
@@ -128,7 +127,7 @@ impl PartitionLog {
     /// what is written never falls back.
     pub(super) fn publish_ends(&self, state: &State) {
         let now = self.context.clock.monotonic();
-        self.context.slot.publish(self.proven_at(state), now);
+        self.context.slot.publish(self.ends_at(state.proven(), state), now);
         self.context.checkpoints.set(now.saturating_add(CHECKPOINT_INTERVAL));
     }
 }
@@ -146,12 +145,22 @@ impl Chore for PartitionLog {
         if state.stop.is_some() {
             return None;
         }
-        let is_due = self.sync_due(&state).is_some_and(|at| at <= now) || state.upkeep.rolled > 0;
+        let syncs_apart = self.visible_reach() == Reach::Written;
+        let is_due = self.sync_due(&state).is_some_and(|at| at <= now)
+            || state.upkeep.rolled > 0
+            || syncs_apart && state.has_ended();
         if is_due && !state.syncing {
             self.sync_written(&mut state);
         } else if publish_due(&state).is_some_and(|at| at <= now) {
             state.upkeep.unpublished_since = None;
             self.publish_ends(&state);
+        }
+        if !syncs_apart {
+            self.complete_rolled(&mut state);
+        }
+        self.prepare_next(&mut state);
+        if state.stop.is_some() {
+            return None;
         }
         // Whoever syncs at this moment reminds of the next time.
         let sync_due = self.sync_due(&state).filter(|_| !is_due);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::LeaderEpochs;
 use super::accumulator::Filled;
+use super::rolling::Ended;
 use super::stop::Stop;
 use crate::clock::Clock;
 use crate::config::TopicConfig;
@@ -12,7 +13,9 @@ use crate::ends_file::ProvenEnd;
 use crate::error::{Error, IoContext, Result};
 use crate::file_name::SegmentFile;
 use crate::model::{LeaderEpoch, Offset};
-use crate::segment::{ActiveSegment, Finished, SealedSegment, Segment, SegmentDir, StoredIndexes, Unsynced};
+use crate::segment::{
+    ActiveSegment, Finished, NextLog, SealedSegment, Segment, SegmentDir, StoredIndexes, Unsynced,
+};
 use crate::sync::RwLock;
 
 /// The end of a partition's files.
@@ -120,7 +123,18 @@ pub struct Writer {
     segments: Arc<RwLock<Vec<Segment>>>,
     /// Of segments that were rolled without being synced, oldest first.
     rolled: Vec<Rolled>,
+    /// Whether somebody syncs the indexes of a rolled segment soon; without, a synced topic's roll does.
+    defers: bool,
+    /// Of segments that were rolled, and whose logs were synced: their indexes are still to be.
+    ended: EndedSegments,
+    /// Those of them that nobody was told of.
+    news: Vec<Ended>,
+    /// The log of the segment to come, if it was made.
+    next: Arc<NextLog>,
 }
+
+/// So many segments may wait for the sync of their indexes; then a roll waits for it.
+const MOST_ENDED: usize = 8;
 
 /// A segment that was rolled, and what of it is still to be synced.
 #[derive(Debug)]
@@ -136,6 +150,21 @@ pub struct UnsyncedLog {
     rolled: Option<(Vec<Rolled>, SegmentDir)>,
     active: Unsynced,
     pub end: LogEnd,
+}
+
+/// Segments of which only the indexes are still to be synced.
+#[must_use = "whoever takes them syncs them, or the partition stops"]
+#[derive(Debug, Default)]
+pub struct EndedSegments(Vec<Rolled>);
+
+impl EndedSegments {
+    pub fn sync(self) -> Result<()> {
+        self.0.into_iter().try_for_each(|Rolled { sealed, unsynced }| {
+            unsynced.sync()?;
+            sealed.set_durable();
+            Ok(())
+        })
+    }
 }
 
 impl UnsyncedLog {
@@ -165,8 +194,15 @@ impl Writer {
         epochs: Epochs,
         active: Option<ActiveSegment>,
         segments: Arc<RwLock<Vec<Segment>>>,
+        next: Arc<NextLog>,
     ) -> Self {
-        Self { dir, config, clock, epochs, active, segments, rolled: Vec::new() }
+        let (rolled, ended, news) = (Vec::new(), EndedSegments::default(), Vec::new());
+        Self { dir, config, clock, epochs, active, segments, rolled, defers: false, ended, news, next }
+    }
+
+    /// The same, which leaves what follows a roll to somebody who does it soon.
+    pub fn deferring(self, defers: bool) -> Self {
+        Self { defers, ..self }
     }
 
     /// The configuration of the moment.
@@ -212,6 +248,12 @@ impl Writer {
     /// Gives out what is to be synced of everything that was written; `None` once the writer has stopped. Whoever
     /// takes it syncs it, or the partition stops.
     pub fn take_unsynced(&mut self) -> Option<UnsyncedLog> {
+        self.rolled.append(&mut self.ended.0);
+        self.take_written()
+    }
+
+    /// The same without the indexes of segments whose logs were synced.
+    pub fn take_written(&mut self) -> Option<UnsyncedLog> {
         let active = self.active.as_ref()?;
         let rolled = std::mem::take(&mut self.rolled);
         let rolled = (!rolled.is_empty()).then(|| (rolled, self.dir.clone()));
@@ -226,6 +268,26 @@ impl Writer {
     /// How many segments were rolled and are not synced.
     pub fn rolled(&self) -> usize {
         self.rolled.len()
+    }
+
+    /// Gives out the segments that were rolled, and whose indexes are to be synced.
+    pub fn take_ended(&mut self) -> EndedSegments {
+        std::mem::take(&mut self.ended)
+    }
+
+    pub fn has_ended(&self) -> bool {
+        !self.ended.0.is_empty()
+    }
+
+    /// Tells of the segments whose indexes wait for their sync, of each once.
+    pub fn take_news(&mut self) -> Vec<Ended> {
+        std::mem::take(&mut self.news)
+    }
+
+    /// Whether the next roll is near, and the next log is not there.
+    pub fn is_near_end(&self) -> bool {
+        self.active.as_ref().is_some_and(|active| active.is_near_its_end(&self.config))
+            && !self.next.is_ready()
     }
 
     /// Closes the files of the active segment, which holds nothing unsynced; the next append opens them again.
@@ -245,11 +307,12 @@ impl Writer {
         }
         let Some(active) = self.active.take() else { return Ok(()) };
         self.epochs.settle(active.next_offset(), &self.dir)?;
+        self.next.remove()?;
         active.seal(&self.config).map(|_| ())
     }
 
-    /// Ends the active segment, and begins the next one. On a synced topic the old one is synced before the new one
-    /// gets its name, which is durable when this returns; on others both come with the next sync. If the new one
+    /// Ends the active segment, and begins the next one. On a synced topic the log of the old one is synced before the
+    /// new one gets its name, which is durable when this returns; on others both come with the next sync. If the new one
     /// cannot be created, the old one is taken up again; after a failed sync nobody knows.
     fn roll(&mut self, base: Offset) -> Result<(), WriteError> {
         self.check_place_is_free(base).map_err(WriteError::Indeterminate)?;
@@ -260,23 +323,49 @@ impl Writer {
             Ok(finished) => finished,
             Err(error) => return Err(self.take_back(end, base, StoredIndexes::Rebuilt, error)),
         };
-        let unsynced = log.and(indexes);
-        if is_synced {
-            unsynced.sync().map_err(WriteError::Indeterminate)?;
+        let defers = is_synced && self.defers && self.ended.0.len() < MOST_ENDED;
+        let mut unsynced = Some(if is_synced {
+            log.sync().map_err(WriteError::Indeterminate)?;
+            indexes
+        } else {
+            log.and(indexes)
+        });
+        if is_synced && !defers {
+            let indexes = unsynced.take().map_or(Ok(()), |indexes| indexes.sync());
+            indexes.map_err(WriteError::Indeterminate)?;
         }
-        let next = match ActiveSegment::create(&self.dir, base, &self.config, self.clock.now()) {
+        let next = match self.begin(base) {
             Ok(next) => next,
-            Err(error) => return Err(self.take_back(end, base, StoredIndexes::Trusted, error)),
+            Err(error) => {
+                let unsynced = unsynced.filter(|_| is_synced).map_or(Ok(()), |indexes| indexes.sync());
+                unsynced.map_err(WriteError::Indeterminate)?;
+                return Err(self.take_back(end, base, StoredIndexes::Trusted, error));
+            }
         };
         if is_synced {
             sync_dir(&self.dir).map_err(WriteError::Indeterminate)?;
-            sealed.set_durable();
-        } else {
-            self.rolled.push(Rolled { sealed: Arc::clone(&sealed), unsynced });
+        }
+        let rolled = unsynced.map(|unsynced| Rolled { sealed: Arc::clone(&sealed), unsynced });
+        match rolled {
+            None => sealed.set_durable(),
+            Some(rolled) if is_synced => {
+                self.news.push(Ended { end, sealed: Arc::clone(&sealed) });
+                self.ended.0.push(rolled);
+            }
+            Some(rolled) => self.rolled.push(rolled),
         }
         self.replace_last([Segment::Sealed(sealed), Segment::Active(Arc::clone(next.reader()))]);
         self.active = Some(next);
         Ok(())
+    }
+
+    /// The segment that begins at `base`: of the log that was made ahead, or made now, also where that one cannot be had.
+    fn begin(&self, base: Offset) -> Result<ActiveSegment> {
+        let now = self.clock.now();
+        match ActiveSegment::from_next(&self.next, &self.dir, base, &self.config, now) {
+            Ok(Some(next)) => Ok(next),
+            Ok(None) | Err(_) => ActiveSegment::create(&self.dir, base, &self.config, now),
+        }
     }
 
     /// Nobody but us makes segments: one that is there already is not ours to remove.

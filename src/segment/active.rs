@@ -9,7 +9,7 @@ use super::index::{ActiveIndex, Written};
 use super::roll::{Incoming, RollFacts, roll_reason};
 use super::scan::{BatchScan, behind_time_entry, scan_from_hint};
 use super::sparse::SparseIndexer;
-use super::{SealedSegment, SegmentDir, Unsynced};
+use super::{NextLog, SealedSegment, SegmentDir, Unsynced};
 use crate::config::TopicConfig;
 use crate::error::{Error, IoContext, Result};
 use crate::file_name::SegmentFile;
@@ -58,6 +58,8 @@ pub struct ActiveReader {
     base: Offset,
     log: LazyFile,
     indexes: Mutex<Indexes>,
+    /// Of the indexes, without their lock.
+    index_files: [Arc<LazyFile>; 2],
 }
 
 #[derive(Debug)]
@@ -77,6 +79,28 @@ impl ActiveSegment {
         }
         let indexes = Some((Written::default(), Written::default()));
         Ok(Self::over(dir, base, config, now, Contents { size: 0, first_timestamp: None, indexes }))
+    }
+
+    /// Makes an empty segment of the log that was made ahead, if there is one. Its name is durable once the directory is
+    /// synced. Its indexes get their files when they are first written, in the place of whatever is there.
+    pub fn from_next(
+        next: &NextLog,
+        dir: &SegmentDir,
+        base: Offset,
+        config: &TopicConfig,
+        now: Timestamp,
+    ) -> Result<Option<Self>> {
+        let Some((from, allocated)) = next.take() else { return Ok(None) };
+        dir.vfs.rename(&from, &dir.file(SegmentFile::Log, base)).doing("rename", &from)?;
+        let segment =
+            Self::over(dir, base, config, now, Contents { size: 0, first_timestamp: None, indexes: None });
+        Ok(Some(Self { allocated, was_opened: true, ..segment }))
+    }
+
+    /// Whether the next roll is near, as far as the size tells.
+    pub fn is_near_its_end(&self, config: &TopicConfig) -> bool {
+        let margin = (config.segment_bytes / 4).min(MAX_STEP);
+        self.size.saturating_add(margin) >= config.segment_bytes
     }
 
     /// A segment whose files are there, and hold `contents`.
@@ -100,6 +124,7 @@ impl ActiveSegment {
             dir: dir.clone(),
             base,
             log: dir.lazy(SegmentFile::Log, base, OpenMode::Write),
+            index_files: [Arc::clone(indexes.offset.file()), Arc::clone(indexes.time.file())],
             indexes: Mutex::new(indexes),
         };
         Self {
@@ -272,7 +297,7 @@ impl ActiveSegment {
     /// Ends the segment: its files get their final length and entries, which are still to be synced. Nothing is mapped
     /// before they were.
     pub fn finish(self, config: &TopicConfig) -> Result<Finished> {
-        let ActiveReader { dir, base, log, indexes } = &*self.reader;
+        let ActiveReader { dir, base, log, indexes, .. } = &*self.reader;
         let opened = self.was_opened.then(|| log.get().doing("open", log.path())).transpose()?;
         if let Some(file) = &opened {
             // Preallocating may have extended the file further than it has said.
@@ -324,6 +349,11 @@ fn of<E: IndexEntry>(index: &mut ActiveIndex<E>) -> Result<(Option<Arc<dyn VfsFi
 impl ActiveReader {
     pub fn base_offset(&self) -> Offset {
         self.base
+    }
+
+    /// Opens the index files, without the lock of the indexes.
+    pub fn open_indexes(&self) -> Result<()> {
+        self.index_files.iter().try_for_each(|file| file.get().map(|_| ()).doing("open", file.path()))
     }
 
     /// Closes the files that nobody reads at this moment. The log MUST hold nothing unsynced; indexes that do are synced.
@@ -411,4 +441,9 @@ fn present(timestamp: Timestamp) -> Option<Timestamp> {
 fn allocation(size: u64, end: u64, segment_bytes: u64) -> u64 {
     let step = size.clamp(MIN_STEP, MAX_STEP);
     end.saturating_add(step).min(segment_bytes).max(end)
+}
+
+/// How far the file of a segment is extended before its first append, where it is made ahead.
+pub(super) fn first_step(segment_bytes: u64) -> u64 {
+    allocation(0, 0, segment_bytes)
 }

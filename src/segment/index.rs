@@ -126,7 +126,7 @@ impl IndexView<TimeEntry> {
 /// sealed, since the log can always give them again.
 #[derive(Debug)]
 pub struct ActiveIndex<E> {
-    file: LazyFile,
+    file: Arc<LazyFile>,
     written: Written<E>,
     /// Entries behind those in the file.
     tail: Vec<E>,
@@ -151,7 +151,7 @@ impl<E> Default for Written<E> {
 
 impl<E: IndexEntry> ActiveIndex<E> {
     pub fn new(file: LazyFile, written: Written<E>) -> Self {
-        Self { file, written, tail: Vec::new(), stale: false, unsynced: false }
+        Self { file: Arc::new(file), written, tail: Vec::new(), stale: false, unsynced: false }
     }
 
     /// An empty index in the place of whatever the file holds.
@@ -232,7 +232,7 @@ impl<E: IndexEntry> ActiveIndex<E> {
         Ok(self.file.release())
     }
 
-    pub fn file(&self) -> &LazyFile {
+    pub fn file(&self) -> &Arc<LazyFile> {
         &self.file
     }
 }

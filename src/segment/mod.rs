@@ -10,6 +10,7 @@
 mod active;
 mod entry;
 mod index;
+mod next;
 mod resume;
 mod roll;
 mod scan;
@@ -28,6 +29,7 @@ use crate::model::{Offset, Timestamp};
 use crate::vfs::{EntryKind, LazyFile, OpenMode, Vfs};
 
 pub use active::{ActiveReader, ActiveSegment, Finished};
+pub use next::NextLog;
 pub use resume::StoredIndexes;
 pub use scan::BatchScan;
 pub use sealed::SealedSegment;

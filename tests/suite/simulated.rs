@@ -8,7 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla::internals::{CrashProfile, Fault, ImageClass, MemoryVfs, Operation, Repeat, open_on};
+use ottla::internals::{
+    CrashProfile, Fault, ImageClass, MemoryVfs, Operation, Repeat, open_on, open_ticked_on,
+};
 use ottla::{Broker, Durability, ErrorKind, ManualClock, Record, Topic, TopicConfig};
 
 use crate::support::{ROOT, options, values};
@@ -19,7 +21,11 @@ struct Workload<'a> {
     broker: Broker,
     clock: ManualClock,
     told: &'a mut Told,
+    /// How it opens its broker.
+    open: Opening,
 }
+
+type Opening = fn(&MemoryVfs, &ManualClock) -> ottla::Result<Broker>;
 
 /// By place, which is a partition, written `topic/partition`, or the first one of a `topic`: what was sent, in order,
 /// and how many of it were acknowledged.
@@ -183,7 +189,7 @@ impl Workload<'_> {
     fn reopen(&mut self) -> Outcome {
         self.broker.close(Duration::from_secs(10))?;
         self.told.topics.values_mut().for_each(|sent| sent.synced = sent.acknowledged);
-        self.broker = open_at(self.vfs, &self.clock)?;
+        self.broker = (self.open)(self.vfs, &self.clock)?;
         Ok(())
     }
 
@@ -214,9 +220,14 @@ fn open_at(vfs: &MemoryVfs, clock: &ManualClock) -> ottla::Result<Broker> {
     open_on(options().clock(clock.clock()), Arc::new(vfs.clone()), Path::new(ROOT))
 }
 
+/// As with threads that do what follows a roll, in the ticks of the script.
+fn open_ticked(vfs: &MemoryVfs, clock: &ManualClock) -> ottla::Result<Broker> {
+    open_ticked_on(options().clock(clock.clock()), Arc::new(vfs.clone()), Path::new(ROOT))
+}
+
 type Script = fn(&mut Workload<'_>) -> Outcome;
 
-const WORKLOADS: [(&str, Script); 10] = [
+const WORKLOADS: [(&str, Script); 11] = [
     ("alter", |service| {
         service.send("os", &[100])?;
         service.send("os", &[600, 500])?;
@@ -286,6 +297,19 @@ const WORKLOADS: [(&str, Script); 10] = [
         service.send("a", &[700, 700])?;
         service.send("a", &[10])
     }),
+    ("rolls made ready", |service| {
+        for level in ["a", "os"] {
+            service.send(level, &[700])?;
+            // The next log is made, the next segment is given it, and its end is as near.
+            service.broker.tick()?;
+            service.send(level, &[720])?;
+            service.broker.tick()?;
+            service.send(level, &[10])?;
+            service.send(level, &[710, 10])?;
+        }
+        service.reopen()?;
+        service.send("a", &[700])
+    }),
     ("lives", |service| {
         service.send("a", &[300])?;
         service.reopen()?;
@@ -312,11 +336,12 @@ const WORKLOADS: [(&str, Script); 10] = [
 ];
 
 /// Runs the script until the file system stops it; returns what it was told.
-fn run(script: Script, vfs: &MemoryVfs) -> Told {
+fn run(name: &str, script: Script, vfs: &MemoryVfs) -> Told {
     let mut told = Told::default();
     let clock = ManualClock::at(1_700_000_000_000);
-    if let Ok(broker) = open_at(vfs, &clock) {
-        let mut workload = Workload { vfs, broker, clock, told: &mut told };
+    let open = if name.ends_with("ready") { open_ticked } else { open_at };
+    if let Ok(broker) = open(vfs, &clock) {
+        let mut workload = Workload { vfs, broker, clock, told: &mut told, open };
         _ = script(&mut workload);
         // The process is gone: nothing of it is closed in order.
         std::mem::forget(workload.broker);
@@ -431,7 +456,7 @@ fn a_call_that_fails_costs_nothing_that_was_acknowledged() {
     for (name, script) in WORKLOADS {
         let calls = {
             let vfs = MemoryVfs::new();
-            run(script, &vfs);
+            run(name, script, &vfs);
             vfs.counts().all
         };
         for (fault, repeat) in
@@ -444,7 +469,7 @@ fn a_call_that_fails_costs_nothing_that_was_acknowledged() {
             for n in 1..=calls {
                 let vfs = MemoryVfs::new();
                 vfs.fail_nth(n, *fault, repeat);
-                let told = run(script, &vfs);
+                let told = run(name, script, &vfs);
                 tried += 1;
                 let Some(call) = vfs.failed_call() else { continue };
                 failed += 1;
@@ -485,7 +510,7 @@ fn nothing_acknowledged_is_lost_and_nothing_is_made_up() {
         for point in 0.. {
             let vfs = MemoryVfs::new();
             vfs.stop_after(point);
-            let told = run(script, &vfs);
+            let told = run(name, script, &vfs);
             points += 1;
             let what = format!("{name}, killed at call {point}");
             check(&vfs.restart(), &told, End::Kill, &what);
