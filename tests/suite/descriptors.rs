@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ottla::internals::{DirEntry, EntryKind, MemoryVfs, OpenMode, Vfs, VfsFile, VfsLock, open_on};
+use ottla::internals::{
+    DirEntry, EntryKind, MemoryVfs, OpenMode, Vfs, VfsFile, VfsLock, open_on, open_ticked_on,
+};
 use ottla::{
     Broker, BrokerOptions, Durability, ErrorKind, ManualClock, PartitionId, Record, Start, Topic, TopicConfig,
 };
@@ -262,12 +264,12 @@ fn assert_holds(topic: &Topic, sent: &[Vec<Vec<u8>>]) {
 
 #[test]
 fn many_partitions_live_in_a_budget_of_a_few_files_and_keep_every_record() {
-    for (seed, (level, maps)) in
-        (0..).zip(LEVELS.into_iter().flat_map(|level| [(level, true), (level, false)]))
-    {
+    let ways = LEVELS.into_iter().flat_map(|level| [true, false].map(|maps| (level, maps)));
+    for (seed, (level, maps)) in (0..).zip(ways) {
         let (vfs, clock) = (WatchedVfs::new(), ManualClock::at(0));
         let opening = || options().open_files(BUDGET).memory_maps(maps).clock(clock.clock());
-        let broker = vfs.broker(opening());
+        // With what threads do behind a roll, in the ticks.
+        let broker = open_ticked_on(opening(), Arc::clone(&vfs) as Arc<dyn Vfs>, Path::new(ROOT)).unwrap();
         let config = TopicConfig::new().partitions(PARTITIONS).durability(level).segment_bytes(1024);
         let topic = broker.create_topic("t", config).unwrap();
         let sent = work(&broker, &topic, &clock, &mut Numbers(seed));

@@ -19,6 +19,7 @@ mod positions;
 mod recovery;
 mod regressions;
 mod reopening;
+mod rolling;
 mod simulated;
 mod stress;
 mod support;

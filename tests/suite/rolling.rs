@@ -1,0 +1,340 @@
+//! A roll: what is made ready before it, what it waits for, and what follows it.
+
+use std::io::ErrorKind::{Other, StorageFull};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla::internals::{EntryKind, MemoryVfs, OpenMode, Vfs, open_on, open_ticked_on};
+use ottla::{Broker, Durability, Record, Topic, TopicConfig};
+
+use crate::support::{ROOT, ScriptedVfs, options, send_all, values};
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+const FIRST: &str = "00000000000000000000.log";
+const FIRST_TIMES: &str = "00000000000000000000.timeindex";
+const SECOND: &str = "00000000000000000001.log";
+/// The next log before it has its name.
+const NEXT: &str = "next-segment.tmp";
+
+struct Place {
+    vfs: Arc<ScriptedVfs>,
+    broker: Broker,
+    topic: Topic,
+}
+
+impl Place {
+    /// A record of 700 bytes, with which the next roll is near.
+    fn near_its_end(level: Durability) -> Self {
+        let vfs = ScriptedVfs::new();
+        let broker = open_ticked_on(options(), Arc::clone(&vfs) as Arc<dyn Vfs>, Path::new(ROOT)).unwrap();
+        let topic = broker.create_topic("t", config(level)).unwrap();
+        send_all(&topic, [[1; 700]]).unwrap();
+        vfs.take_calls();
+        Self { vfs, broker, topic }
+    }
+
+    /// The same, and the next log is made.
+    fn made_ready(level: Durability) -> Self {
+        let place = Self::near_its_end(level);
+        place.broker.tick().unwrap();
+        assert!(place.has_next());
+        place.vfs.take_calls();
+        place
+    }
+
+    fn has_next(&self) -> bool {
+        has_next(self.vfs.memory())
+    }
+
+    /// The calls of an append that rolls.
+    fn roll(&self) -> Vec<String> {
+        send_all(&self.topic, [[2; 700]]).unwrap();
+        assert!(self.found() == [[1; 700], [2; 700]]);
+        self.vfs.take_calls()
+    }
+
+    fn found(&self) -> Vec<Vec<u8>> {
+        values(&self.topic.partition(0).unwrap()).unwrap()
+    }
+
+    /// The segment and the offset of the proven end.
+    fn proven(&self) -> (u64, u64) {
+        let ends = self.vfs.content("ottla.ends");
+        let number = |at: usize| u64::from_be_bytes(ends[at..at + 8].try_into().unwrap());
+        let newest =
+            [4096, 8192].into_iter().filter(|at| ends.len() > *at).max_by_key(|at| number(at + 8)).unwrap();
+        (number(newest + 48), number(newest + 56))
+    }
+}
+
+fn config(level: Durability) -> TopicConfig {
+    TopicConfig::new().segment_bytes(1024).durability(level)
+}
+
+fn has_next(vfs: &MemoryVfs) -> bool {
+    vfs.kind(&Path::new(ROOT).join("t-0").join(NEXT)).unwrap() == Some(EntryKind::File)
+}
+
+/// They are there, in this order.
+#[track_caller]
+fn assert_order(calls: &[String], wanted: &[&str]) {
+    let at = |wanted: &&str| {
+        calls.iter().position(|call| call == wanted).unwrap_or_else(|| panic!("no {wanted:?} in {calls:#?}"))
+    };
+    assert!(wanted.iter().map(at).is_sorted(), "{calls:#?}");
+}
+
+fn is_there(calls: &[String], wanted: &str) -> bool {
+    calls.iter().any(|call| call.starts_with(wanted))
+}
+
+#[test]
+fn the_next_log_is_made_where_a_roll_is_near_and_not_before() {
+    for level in [Durability::Synced, Durability::Os] {
+        let vfs = ScriptedVfs::new();
+        let broker = open_ticked_on(options(), Arc::clone(&vfs) as Arc<dyn Vfs>, Path::new(ROOT)).unwrap();
+        let topic = broker.create_topic("t", config(level)).unwrap();
+        let mut made = Vec::new();
+        for _ in 0..8 {
+            send_all(&topic, [[0; 100]]).unwrap();
+            vfs.take_calls();
+            broker.tick().unwrap();
+            made.push(is_there(&vfs.take_calls(), &format!("create {NEXT}")));
+        }
+        // A record of 100 bytes takes 171: the fifth comes into the last quarter, and the sixth rolls.
+        assert_eq!(made, [false, false, false, false, true, false, false, false], "{level}");
+    }
+}
+
+#[test]
+fn the_roll_of_a_synced_topic_names_the_log_that_was_made_and_leaves_the_indexes_for_later() {
+    let place = Place::near_its_end(Durability::Synced);
+    place.broker.tick().unwrap();
+    let calls = place.vfs.take_calls();
+    assert_order(&calls, &[&format!("create {NEXT}"), &format!("allocate {NEXT}")]);
+    assert!(!is_there(&calls, "sync next") && !is_there(&calls, "sync_dir"), "{calls:#?}");
+
+    let calls = place.roll();
+    let order = [
+        &format!("set_len {FIRST}"),
+        &format!("sync {FIRST}"),
+        &format!("rename to {SECOND}"),
+        "sync_dir t-0",
+        &format!("write {SECOND}"),
+        &format!("sync {SECOND}"),
+        "write ottla.ends",
+    ];
+    assert_order(&calls, &order.map(AsRef::as_ref));
+    for other in ["create ", "allocate ", &format!("sync {FIRST_TIMES}")] {
+        assert!(!is_there(&calls, other), "{other}: {calls:#?}");
+    }
+    assert_eq!(place.proven(), (0, 1), "nothing is proven behind indexes that are not synced");
+    place.broker.tick().unwrap();
+    let calls = place.vfs.take_calls();
+    assert_order(&calls, &[&format!("sync {FIRST_TIMES}"), "write ottla.ends"]);
+    assert!(!is_there(&calls, &format!("sync {SECOND}")), "its errors are the leader's: {calls:#?}");
+    assert_eq!(place.proven(), (1, 2));
+    assert!(is_there(&place.roll_reads(), &format!("map {FIRST}")));
+}
+
+impl Place {
+    /// The calls of a reader.
+    fn roll_reads(&self) -> Vec<String> {
+        assert_eq!(self.found().len(), 2);
+        self.vfs.take_calls()
+    }
+}
+
+#[test]
+fn the_roll_of_an_os_topic_names_the_log_that_was_made_and_syncs_nothing() {
+    let place = Place::made_ready(Durability::Os);
+    let calls = place.roll();
+    assert_order(&calls, &[&format!("rename to {SECOND}"), &format!("write {SECOND}")]);
+    assert!(!is_there(&calls, "sync") && !is_there(&calls, "create"), "{calls:#?}");
+    place.broker.tick().unwrap();
+    let calls = place.vfs.take_calls();
+    let order =
+        [&format!("sync {FIRST}"), &format!("sync {FIRST_TIMES}"), "sync_dir t-0", &format!("sync {SECOND}")];
+    assert_order(&calls, &order.map(AsRef::as_ref));
+    assert_eq!(place.proven(), (1, 2));
+}
+
+/// Whatever stands in the way of making it ready, the roll goes as it would have without.
+#[test]
+fn a_next_log_that_cannot_be_made_or_named_is_made_by_the_roll() {
+    for level in [Durability::Synced, Durability::Os] {
+        for (call, kind) in
+            [("create", Other), ("create", StorageFull), ("allocate", StorageFull), ("allocate", Other)]
+        {
+            let place = Place::near_its_end(level);
+            place.vfs.fail(&format!("{call} {NEXT}"), 0, kind);
+            place.broker.tick().unwrap();
+            assert!(!place.has_next(), "{call}: it keeps no space from the records");
+            let calls = place.roll();
+            assert!(is_there(&calls, &format!("create {SECOND}")), "{calls:#?}");
+            place.broker.close(TIMEOUT).unwrap();
+        }
+        let place = Place::made_ready(level);
+        place.vfs.fail_once(&format!("rename to {SECOND}"), 0, Other);
+        assert!(is_there(&place.roll(), &format!("create {SECOND}")));
+        place.broker.close(TIMEOUT).unwrap();
+        assert!(!place.has_next());
+        assert!(place.vfs.open_broker().unwrap().recovery_report().is_clean());
+    }
+}
+
+#[test]
+fn a_next_log_that_a_killed_process_has_left_is_gone_with_the_next_opening() {
+    for level in [Durability::Synced, Durability::Os] {
+        let vfs = MemoryVfs::new();
+        let open =
+            |vfs: &MemoryVfs| open_ticked_on(options(), Arc::new(vfs.clone()), Path::new(ROOT)).unwrap();
+        let broker = open(&vfs);
+        let topic = broker.create_topic("t", config(level)).unwrap();
+        send_all(&topic, [[1; 700]]).unwrap();
+        broker.tick().unwrap();
+        assert!(has_next(&vfs));
+        std::mem::forget((broker, topic));
+
+        let vfs = vfs.restart();
+        let broker = open(&vfs);
+        assert!(!has_next(&vfs));
+        assert_eq!(broker.recovery_report().partitions().len(), 0, "nothing of it is a record");
+        let topic = broker.topic("t").unwrap();
+        send_all(&topic, [[2; 700]]).unwrap();
+        assert!(values(&topic.partition(0).unwrap()).unwrap() == [[1; 700], [2; 700]]);
+        broker.close(TIMEOUT).unwrap();
+    }
+}
+
+#[test]
+fn closing_leaves_nothing_but_segments() {
+    let place = Place::made_ready(Durability::Synced);
+    place.broker.close(TIMEOUT).unwrap();
+    let entries = place.vfs.memory().read_dir(&Path::new(ROOT).join("t-0")).unwrap();
+    let mut names: Vec<_> = entries.into_iter().map(|entry| entry.name).collect();
+    names.sort_unstable();
+    let first = ["index", "log", "timeindex"].map(|suffix| format!("{:020}.{suffix}", 0));
+    assert_eq!(names[..3], first);
+    assert_eq!(names[3..], ["leader-epoch-checkpoint", "partition.metadata"]);
+    assert!(place.vfs.open_broker().unwrap().recovery_report().is_clean());
+}
+
+/// The segment that was made ahead has its indexes as any other.
+#[test]
+fn a_segment_of_a_log_that_was_made_ahead_has_all_its_files_when_it_is_closed() {
+    let place = Place::made_ready(Durability::Synced);
+    place.roll();
+    place.broker.close(TIMEOUT).unwrap();
+    assert_eq!(place.vfs.content(&format!("t-0/{SECOND}")).len(), 770);
+    assert_eq!(place.vfs.content("t-0/00000000000000000001.index").len(), 0);
+    assert_eq!(place.vfs.content("t-0/00000000000000000001.timeindex").len(), 12);
+}
+
+#[test]
+fn a_topic_is_deleted_with_its_next_log() {
+    let place = Place::made_ready(Durability::Synced);
+    place.broker.delete_topic("t").unwrap();
+    assert!(
+        !place
+            .vfs
+            .memory()
+            .read_dir(Path::new(ROOT))
+            .unwrap()
+            .iter()
+            .any(|entry| entry.name.starts_with("t-"))
+    );
+    place.broker.create_topic("t", config(Durability::Synced)).unwrap();
+}
+
+/// While somebody makes the next log, nobody closes the partition or removes its directory.
+#[test]
+fn a_deletion_waits_for_whoever_makes_the_next_log() {
+    let place = Place::near_its_end(Durability::Synced);
+    place.vfs.pause(&format!("create {NEXT}"));
+    std::thread::scope(|scope| {
+        let tick = scope.spawn(|| place.broker.tick());
+        place.vfs.wait_until_paused();
+        // Appends do not wait for it.
+        send_all(&place.topic, [[2; 700]]).unwrap();
+        let deletion = scope.spawn(|| place.broker.delete_topic("t"));
+        while place.topic.producer().send(Record::new("still there?")).is_ok() {
+            std::thread::yield_now();
+        }
+        assert!(!deletion.is_finished());
+        place.vfs.resume();
+        tick.join().unwrap().unwrap();
+        deletion.join().unwrap().unwrap();
+    });
+    assert!(
+        !place
+            .vfs
+            .memory()
+            .read_dir(Path::new(ROOT))
+            .unwrap()
+            .iter()
+            .any(|entry| entry.name.starts_with("t-"))
+    );
+}
+
+/// What was acknowledged stays so; nothing behind it is believed of that disk.
+#[test]
+fn indexes_that_cannot_be_synced_behind_the_roll_stop_the_partition() {
+    let place = Place::made_ready(Durability::Synced);
+    place.roll();
+    place.vfs.fail_once(&format!("sync {FIRST_TIMES}"), 0, Other);
+    place.broker.tick().unwrap();
+    assert!(place.topic.producer().send(Record::new("refused")).is_err());
+    assert!(place.found() == [[1; 700], [2; 700]]);
+    assert_eq!(place.proven(), (0, 1));
+    assert!(place.broker.close(TIMEOUT).is_err());
+}
+
+/// Indexes that were not synced may say anything after a power cut: they are made again.
+#[test]
+fn indexes_that_were_not_synced_are_made_again_after_a_kill() {
+    let vfs = MemoryVfs::new();
+    let broker = open_ticked_on(options(), Arc::new(vfs.clone()), Path::new(ROOT)).unwrap();
+    let topic = broker.create_topic("t", config(Durability::Synced)).unwrap();
+    send_all(&topic, [[1; 700], [2; 700]]).unwrap();
+    let path = Path::new(ROOT).join("t-0").join(FIRST_TIMES);
+    let times = |vfs: &MemoryVfs| vfs.open(&path, OpenMode::Read).unwrap().map().unwrap().to_vec();
+    let whole = times(&vfs);
+    std::mem::forget((broker, topic));
+    let vfs = vfs.restart();
+    vfs.open(&path, OpenMode::Write).unwrap().write_at(&[0; 12], 0).unwrap();
+    open_on(options(), Arc::new(vfs.clone()), Path::new(ROOT)).unwrap();
+    assert_eq!(times(&vfs), whole);
+}
+
+/// Without threads nobody may come to do it: the roll itself does.
+#[test]
+fn without_threads_the_roll_syncs_the_indexes() {
+    let vfs = ScriptedVfs::new();
+    let broker = vfs.open_broker().unwrap();
+    let topic = broker.create_topic("t", config(Durability::Synced)).unwrap();
+    let place = Place { vfs, broker, topic };
+    send_all(&place.topic, [[1; 700]]).unwrap();
+    place.broker.tick().unwrap();
+    assert!(place.has_next());
+    place.vfs.take_calls();
+    let calls = place.roll();
+    let order = [&format!("sync {FIRST}"), &format!("sync {FIRST_TIMES}"), &format!("rename to {SECOND}")];
+    assert_order(&calls, &order.map(AsRef::as_ref));
+    assert_eq!(place.proven(), (1, 2));
+}
+
+/// Nobody ticks though ticks were promised: the indexes that wait are few.
+#[test]
+fn segments_that_wait_for_the_sync_of_their_indexes_are_few() {
+    let place = Place::near_its_end(Durability::Synced);
+    for number in 0..20 {
+        send_all(&place.topic, [[number; 700]]).unwrap();
+    }
+    let calls = place.vfs.take_calls();
+    let syncs = calls.iter().filter(|call| call.starts_with("sync ") && call.ends_with(".timeindex")).count();
+    assert_eq!(syncs, 20 - 8);
+    place.broker.tick().unwrap();
+    assert_eq!(place.proven(), (20, 21));
+}
