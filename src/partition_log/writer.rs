@@ -323,22 +323,13 @@ impl Writer {
             Ok(finished) => finished,
             Err(error) => return Err(self.take_back(end, base, StoredIndexes::Rebuilt, error)),
         };
-        let defers = is_synced && self.defers && self.ended.0.len() < MOST_ENDED;
-        let mut unsynced = Some(if is_synced {
-            log.sync().map_err(WriteError::Indeterminate)?;
-            indexes
-        } else {
-            log.and(indexes)
-        });
-        if is_synced && !defers {
-            let indexes = unsynced.take().map_or(Ok(()), |indexes| indexes.sync());
-            indexes.map_err(WriteError::Indeterminate)?;
-        }
+        let unsynced = self.sync_at_roll(log, indexes)?;
         let next = match self.begin(base) {
             Ok(next) => next,
             Err(error) => {
-                let unsynced = unsynced.filter(|_| is_synced).map_or(Ok(()), |indexes| indexes.sync());
-                unsynced.map_err(WriteError::Indeterminate)?;
+                if let Some(indexes) = unsynced.filter(|_| is_synced) {
+                    indexes.sync().map_err(WriteError::Indeterminate)?;
+                }
                 return Err(self.take_back(end, base, StoredIndexes::Trusted, error));
             }
         };
@@ -349,14 +340,27 @@ impl Writer {
         match rolled {
             None => sealed.set_durable(),
             Some(rolled) if is_synced => {
-                self.news.push(Ended { end, sealed: Arc::clone(&sealed) });
                 self.ended.0.push(rolled);
+                self.news.push(Ended { end, sealed: Arc::clone(&sealed) });
             }
             Some(rolled) => self.rolled.push(rolled),
         }
         self.replace_last([Segment::Sealed(sealed), Segment::Active(Arc::clone(next.reader()))]);
         self.active = Some(next);
         Ok(())
+    }
+
+    /// Syncs what has to be before the next segment gets its name; returns what is left for later.
+    fn sync_at_roll(&self, log: Unsynced, indexes: Unsynced) -> Result<Option<Unsynced>, WriteError> {
+        if self.config.level().is_written_enough() {
+            return Ok(Some(log.and(indexes)));
+        }
+        log.sync().map_err(WriteError::Indeterminate)?;
+        if self.defers && self.ended.0.len() < MOST_ENDED {
+            return Ok(Some(indexes));
+        }
+        indexes.sync().map_err(WriteError::Indeterminate)?;
+        Ok(None)
     }
 
     /// The segment that begins at `base`: of the log that was made ahead, or made now, also where that one cannot be had.

@@ -58,6 +58,12 @@ impl Place {
         values(&self.topic.partition(0).unwrap()).unwrap()
     }
 
+    /// The calls of a reader.
+    fn read(&self) -> Vec<String> {
+        assert_eq!(self.found().len(), 2);
+        self.vfs.take_calls()
+    }
+
     /// The segment and the offset of the proven end.
     fn proven(&self) -> (u64, u64) {
         let ends = self.vfs.content("ottla.ends");
@@ -135,15 +141,7 @@ fn the_roll_of_a_synced_topic_names_the_log_that_was_made_and_leaves_the_indexes
     assert_order(&calls, &[&format!("sync {FIRST_TIMES}"), "write ottla.ends"]);
     assert!(!is_there(&calls, &format!("sync {SECOND}")), "its errors are the leader's: {calls:#?}");
     assert_eq!(place.proven(), (1, 2));
-    assert!(is_there(&place.roll_reads(), &format!("map {FIRST}")));
-}
-
-impl Place {
-    /// The calls of a reader.
-    fn roll_reads(&self) -> Vec<String> {
-        assert_eq!(self.found().len(), 2);
-        self.vfs.take_calls()
-    }
+    assert!(is_there(&place.read(), &format!("map {FIRST}")));
 }
 
 #[test]
@@ -262,11 +260,16 @@ fn a_deletion_waits_for_whoever_makes_the_next_log() {
         while place.topic.producer().send(Record::new("still there?")).is_ok() {
             std::thread::yield_now();
         }
+        // Time enough for one that does not wait.
+        (0..100_000).take_while(|_| !deletion.is_finished()).for_each(|_| std::thread::yield_now());
         assert!(!deletion.is_finished());
         place.vfs.resume();
         tick.join().unwrap().unwrap();
         deletion.join().unwrap().unwrap();
     });
+    let calls = place.vfs.take_calls();
+    let renamed = calls.iter().position(|call| call.ends_with("-delete")).unwrap();
+    assert!(calls[..renamed].contains(&format!("create {NEXT}")), "{calls:#?}");
     assert!(
         !place
             .vfs
