@@ -128,10 +128,6 @@ impl Commit {
         }
     }
 
-    pub fn end(&self, reach: Reach) -> LogEnd {
-        self.state.lock().end(reach)
-    }
-
     /// The error of a reader, if there is nothing to read any more.
     pub fn ends_reading(&self) -> Option<Error> {
         self.state.lock().stop.as_ref().and_then(Stop::ends_reading)
