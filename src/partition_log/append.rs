@@ -126,7 +126,9 @@ impl PartitionLog {
             (IfFull::Wait, true) => {
                 self.ask();
                 let deadline = clock.monotonic().saturating_add(self.context.max_block);
-                buffer.wait(clock, deadline, || !self.takes_records());
+                if buffer.wait(clock, deadline, || !self.takes_records()) {
+                    return Ok(());
+                }
             }
             (IfFull::Wait, false) => self.write_behind(),
         }

@@ -35,19 +35,24 @@ impl BufferMemory {
         self.used.load(Ordering::SeqCst) >= self.limit
     }
 
-    /// Waits until there is room, `is_over`, or time has reached `deadline`. `is_over` is asked again after
-    /// [`interrupt`](Self::interrupt).
-    pub fn wait(&self, clock: &Clock, deadline: Duration, is_over: impl Fn() -> bool) {
+    /// Waits until there is room, `is_over`, or time has reached `deadline`; false if time has. `is_over` is asked again
+    /// after [`interrupt`](Self::interrupt). Whoever has found room once goes on, though others may be faster: looking
+    /// again would be to fail before the deadline.
+    pub fn wait(&self, clock: &Clock, deadline: Duration, is_over: impl Fn() -> bool) -> bool {
         self.blocked.fetch_add(1, Ordering::SeqCst);
-        loop {
+        let found = loop {
             // In this order: what is freed from now on has raised the signal before the wait.
             let seen = self.freed.generation();
-            if !self.is_full() || is_over() || clock.monotonic() >= deadline {
-                break;
+            if !self.is_full() || is_over() {
+                break true;
+            }
+            if clock.monotonic() >= deadline {
+                break false;
             }
             clock.wait(&self.freed, seen, deadline);
-        }
+        };
         self.blocked.fetch_sub(1, Ordering::SeqCst);
+        found
     }
 
     /// Has those who wait look whether it is over.
