@@ -67,7 +67,7 @@ impl PartitionLog {
     /// leads or syncs when it returns, nor will anybody again.
     pub(super) fn stop(&self, stop: &Stop) -> Stop {
         let mut state = self.halt(stop);
-        while state.leading || state.syncing || state.preparing {
+        while state.is_at_work() {
             self.commit.changed.wait(&mut state);
         }
         state.stop.clone().unwrap_or_else(|| stop.clone())

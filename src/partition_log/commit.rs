@@ -75,6 +75,11 @@ pub enum Reach {
 }
 
 impl State {
+    /// Whether somebody is at the files.
+    pub fn is_at_work(&self) -> bool {
+        self.leading || self.syncing || self.preparing
+    }
+
     pub fn end(&self, reach: Reach) -> LogEnd {
         match reach {
             Reach::Written => self.written,

@@ -9,7 +9,9 @@ use super::files::Files;
 use super::log::{LastStop, PartitionLog};
 use super::recovery::{Cut, Outcome, Plan, cut_back, plan, settle};
 use super::stop::{Stop, check_process};
+use super::writer::LogEnd;
 use super::{LeaderEpochs, LogContext};
+use crate::ends_file::ProvenEnd;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sync::MutexGuard;
 
@@ -26,16 +28,7 @@ impl PartitionLog {
     /// Looks at what a failure has left; `None` if there was none.
     pub fn look_at_failure(&self) -> Result<Option<Failed<'_>>> {
         check_process(&self.context.mark)?;
-        self.wait_for_the_last();
-        let leader = self.commit.leader.lock();
-        let (durable, indexed) = {
-            let state = self.commit.state.lock();
-            match &state.stop {
-                None => return Ok(None),
-                Some(Stop::Failed(_)) => (self.ends_at(state.durable, &state), state.proven()),
-                Some(stop) => return Err(self.place(stop.refusal())),
-            }
-        };
+        let Some((leader, durable, indexed)) = self.take_failed()? else { return Ok(None) };
         let (vfs, dir) = (self.context.dir.vfs().as_ref(), self.context.dir.path());
         let looked = LeaderEpochs::load(vfs, dir, durable.offset)
             .and_then(|epochs| Ok((settle(&self.context, durable, &epochs)?, epochs)));
@@ -50,14 +43,30 @@ impl PartitionLog {
             Plan::Damaged(damage) => Err(damage.error(&self.context)),
         }
     }
-}
 
-impl PartitionLog {
-    /// Returns once nobody leads or syncs who had begun before the partition stopped; nobody begins afterwards. Whoever
-    /// syncs may still ask for what the leader has: this comes before its lock.
-    fn wait_for_the_last(&self) {
+    /// The leader's lock of a partition that has failed, what of it is durable, and up to where its indexes are, too.
+    fn take_failed(&self) -> Result<Option<(MutexGuard<'_, Leader>, ProvenEnd, LogEnd)>> {
+        loop {
+            self.wait_until_left();
+            let leader = self.commit.leader.lock();
+            let state = self.commit.state.lock();
+            match &state.stop {
+                None => return Ok(None),
+                // It was reopened meanwhile, and has failed again.
+                Some(Stop::Failed(_)) if state.is_at_work() => {}
+                Some(Stop::Failed(_)) => {
+                    return Ok(Some((leader, self.ends_at(state.durable, &state), state.proven())));
+                }
+                Some(stop) => return Err(self.place(stop.refusal())),
+            }
+        }
+    }
+
+    /// Returns once nobody is at work at a partition that has failed: whoever is still has to say how far he came, which
+    /// is nothing to the life that begins. Without the leader's lock, which he may wait for.
+    fn wait_until_left(&self) {
         let mut state = self.commit.state.lock();
-        while state.stop.is_some() && (state.leading || state.syncing || state.preparing) {
+        while matches!(state.stop, Some(Stop::Failed(_))) && state.is_at_work() {
             self.commit.changed.wait(&mut state);
         }
     }
