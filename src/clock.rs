@@ -126,21 +126,25 @@ struct ManualState {
 #[derive(Debug)]
 struct Waiting {
     signal: Weak<Signal>,
+    /// The earliest, if the signal is waited for more than once.
+    deadline: Duration,
     /// Whether a caller of the library waits, rather than a thread of its own.
     is_callers: bool,
 }
 
 #[cfg(feature = "test-util")]
 impl Manual {
-    /// Has `advance` raise the signal; false if the deadline is already reached.
+    /// Has time raise the signal once it reaches the deadline; false if the deadline is already reached.
     fn enlist(&self, signal: &Arc<Signal>, deadline: Duration, is_callers: bool) -> bool {
         let mut state = self.state.lock();
         if state.monotonic >= deadline {
             return false;
         }
         state.waiting.retain(|waiting| waiting.signal.strong_count() > 0);
-        if !state.waiting.iter().any(|waiting| std::ptr::eq(waiting.signal.as_ptr(), Arc::as_ptr(signal))) {
-            state.waiting.push(Waiting { signal: Arc::downgrade(signal), is_callers });
+        let known = state.waiting.iter_mut().find(|waiting| waiting.signal.as_ptr() == Arc::as_ptr(signal));
+        match known {
+            Some(waiting) => waiting.deadline = waiting.deadline.min(deadline),
+            None => state.waiting.push(Waiting { signal: Arc::downgrade(signal), deadline, is_callers }),
         }
         true
     }
@@ -161,15 +165,19 @@ impl ManualClock {
         Clock(Source::Manual(Arc::clone(&self.0)))
     }
 
-    /// Moves wall and monotonic time forward, and wakes everybody whose deadline may have come.
+    /// Moves wall and monotonic time forward, and wakes everybody whose deadline has come.
     pub fn advance(&self, by: Duration) {
-        let waiting = {
+        let woken = {
             let mut state = self.0.state.lock();
             state.wall = state.wall.saturating_add(milliseconds(by));
             state.monotonic = state.monotonic.saturating_add(by);
-            std::mem::take(&mut state.waiting)
+            let now = state.monotonic;
+            let all = std::mem::take(&mut state.waiting).into_iter();
+            let (woken, waiting): (Vec<_>, Vec<_>) = all.partition(|waiting| waiting.deadline <= now);
+            state.waiting = waiting;
+            woken
         };
-        for signal in waiting.iter().filter_map(|waiting| waiting.signal.upgrade()) {
+        for signal in woken.iter().filter_map(|waiting| waiting.signal.upgrade()) {
             signal.raise();
         }
     }
@@ -179,7 +187,7 @@ impl ManualClock {
         self.0.state.lock().wall = wall;
     }
 
-    /// How many distinct waits of callers the next [`advance`](Self::advance) will wake.
+    /// How many distinct waits of callers an [`advance`](Self::advance) to their deadlines will wake.
     #[must_use]
     pub fn waiters(&self) -> usize {
         let state = self.0.state.lock();
