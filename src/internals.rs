@@ -9,6 +9,8 @@ use crate::model::{Offset, Record, Timestamp, TopicId};
 use crate::partition_log::LeaderEpochs;
 use crate::record_batch::{BatchBuilder, RecordBatch, RecordParts};
 
+#[cfg(ottla_check)]
+pub use crate::agenda::{Agenda, Chore, Crew, Reminder};
 pub use crate::record_batch::{read_varint, read_varlong, write_varlong};
 pub use crate::vfs::{
     Call, CallCounts, CrashProfile, DirEntry, EntryKind, Fault, Image, ImageClass, Images, MemoryVfs,

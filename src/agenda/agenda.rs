@@ -62,6 +62,7 @@ impl Moment {
 }
 
 impl Agenda {
+    /// Without a chore yet.
     pub fn new(clock: Clock) -> Arc<Self> {
         Arc::new(Self { clock, entries: Mutex::default() })
     }

@@ -52,10 +52,6 @@ impl<T> Mutex<T> {
         Some(MutexGuard { mutex: self, held: Some(held) })
     }
 
-    pub fn get_mut(&mut self) -> &mut T {
-        self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub fn into_inner(self) -> T {
         self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
     }

@@ -5,8 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use ottla::internals::{DirEntry, EntryKind, MemoryVfs, OpenMode, Vfs, VfsFile, VfsLock};
-use shuttle::thread;
+use ottla::internals::{self, DirEntry, EntryKind, MemoryVfs, OpenMode, Repeat, Vfs, VfsFile, VfsLock};
+use shuttle::{sync as shuttle_sync, thread};
 
 use crate::schedule::lock;
 use crate::world::SYNCED;
@@ -21,9 +21,15 @@ pub struct Disk {
 
 #[derive(Debug, Default)]
 struct Watch {
+    memory: MemoryVfs,
     /// By directory, who is at it.
     busy: Mutex<BTreeMap<PathBuf, Busy>>,
     fault: Mutex<Option<Fault>>,
+    /// Whether it is a failure if a caller of the library writes or syncs.
+    is_the_brokers: Mutex<bool>,
+    /// Whether syncs hang, and how many do.
+    hanging: shuttle_sync::Mutex<(bool, usize)>,
+    changed: shuttle_sync::Condvar,
 }
 
 /// What a call does to a log.
@@ -41,8 +47,17 @@ struct Fault {
     /// So many calls succeed before.
     after: u64,
     errno: i32,
-    /// The file that a sync has lost: later ones succeed, and the disk never gets what is written.
-    lost: Option<PathBuf>,
+    loses: Loses,
+}
+
+/// What is lost with a call that fails.
+#[derive(Clone, Debug)]
+enum Loses {
+    Nothing,
+    /// What was to be synced. It is the memory's to lose it: recovery can tell.
+    Pages,
+    /// The file, once it is known: later syncs succeed, and the disk never gets what is written.
+    File(Option<PathBuf>),
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,24 +74,65 @@ impl Busy {
 
 impl Disk {
     pub fn new(memory: &MemoryVfs) -> Arc<Self> {
-        Arc::new(Self { memory: memory.clone(), watch: Arc::default() })
+        let watch = Watch { memory: memory.clone(), ..Watch::default() };
+        Arc::new(Self { memory: memory.clone(), watch: Arc::new(watch) })
     }
 
     /// After `after` more writes to logs the next one fails, since the disk is full, and leaves what it wrote.
     pub fn fail_write(&self, after: u64) {
         const ENOSPC: i32 = 28;
-        *lock(&self.watch.fault) = Some(Fault { access: Access::Write, after, errno: ENOSPC, lost: None });
+        *lock(&self.watch.fault) =
+            Some(Fault { access: Access::Write, after, errno: ENOSPC, loses: Loses::Nothing });
+    }
+
+    /// After `after` more syncs of logs the next one fails, and the disk never gets the file.
+    pub fn fail_sync(&self, after: u64) {
+        const EIO: i32 = 5;
+        *lock(&self.watch.fault) =
+            Some(Fault { access: Access::Sync, after, errno: EIO, loses: Loses::File(None) });
     }
 
     /// After `after` more syncs of logs the next one fails, and loses what it was to sync.
-    pub fn fail_sync(&self, after: u64) {
-        const EIO: i32 = 5;
-        *lock(&self.watch.fault) = Some(Fault { access: Access::Sync, after, errno: EIO, lost: None });
+    pub fn lose_sync(&self, after: u64) {
+        *lock(&self.watch.fault) = Some(Fault { access: Access::Sync, after, errno: 0, loses: Loses::Pages });
     }
 
     /// Whether the fault is still to come.
     pub fn is_to_fail(&self) -> bool {
-        lock(&self.watch.fault).as_ref().is_some_and(|fault| fault.lost.is_none())
+        lock(&self.watch.fault).as_ref().is_some_and(|fault| !matches!(fault.loses, Loses::File(Some(_))))
+    }
+
+    /// From now on logs are written and synced by the broker's threads alone.
+    pub fn is_the_brokers(&self) {
+        *lock(&self.watch.is_the_brokers) = true;
+    }
+
+    /// They no longer are.
+    pub fn is_anybodys(&self) {
+        *lock(&self.watch.is_the_brokers) = false;
+    }
+
+    /// The fault, if it is still to come, does not.
+    pub fn is_well(&self) {
+        *lock(&self.watch.fault) = None;
+        self.memory.fail_no_more();
+    }
+
+    /// From now on syncs of logs hang.
+    pub fn hang(&self) {
+        self.watch.hanging.lock().unwrap().0 = true;
+    }
+
+    /// Returns once a sync hangs.
+    pub fn wait_until_it_hangs(&self) {
+        let hanging = self.watch.hanging.lock().unwrap();
+        drop(self.watch.changed.wait_while(hanging, |(_, count)| *count == 0).unwrap());
+    }
+
+    /// Syncs go on, and hang no more.
+    pub fn let_go(&self) {
+        self.watch.hanging.lock().unwrap().0 = false;
+        self.watch.changed.notify_all();
     }
 }
 
@@ -87,6 +143,10 @@ impl Watch {
             return act();
         }
         let fate = self.fate(path, access);
+        if *lock(&self.is_the_brokers) {
+            let current = thread::current();
+            assert!(current.name().is_some_and(|name| name.starts_with("ottla")), "a caller is at the log");
+        }
         {
             let mut busy = lock(&self.busy);
             let busy = busy.entry(partition.to_owned()).or_default();
@@ -97,6 +157,9 @@ impl Watch {
         }
         // The call takes its time, and the others go on meanwhile.
         thread::yield_now();
+        if access == Access::Sync {
+            self.perhaps_hang();
+        }
         let done = match fate {
             // What a failed write has left may be all of it.
             Some(failed) if access == Access::Write => act().and(failed),
@@ -112,7 +175,7 @@ impl Watch {
     fn fate(&self, path: &Path, access: Access) -> Option<io::Result<()>> {
         let mut fault = lock(&self.fault);
         let told = fault.as_mut().filter(|fault| fault.access == access)?;
-        if let Some(lost) = &told.lost {
+        if let Loses::File(Some(lost)) = &told.loses {
             return (lost == path).then_some(Ok(()));
         }
         if told.after > 0 {
@@ -120,12 +183,27 @@ impl Watch {
             return None;
         }
         let error = io::Error::from_raw_os_error(told.errno);
-        if access == Access::Sync {
-            told.lost = Some(path.to_owned());
-        } else {
-            *fault = None;
+        match &mut told.loses {
+            Loses::File(lost) => *lost = Some(path.to_owned()),
+            Loses::Pages => {
+                *fault = None;
+                self.memory.fail_nth(1, internals::Fault::Io, Repeat::Once);
+                return None;
+            }
+            Loses::Nothing => *fault = None,
         }
         Some(Err(error))
+    }
+
+    fn perhaps_hang(&self) {
+        let mut hanging = self.hanging.lock().unwrap();
+        if !hanging.0 {
+            return;
+        }
+        hanging.1 += 1;
+        self.changed.notify_all();
+        hanging = self.changed.wait_while(hanging, |(hangs, _)| *hangs).unwrap();
+        hanging.1 -= 1;
     }
 }
 

@@ -23,7 +23,7 @@ pub struct Check {
 }
 
 /// How often a check runs under each scheduler: for a look, for every change, for a night.
-const EXECUTIONS: [(&str, usize); 3] = [("quick", 400), ("ci", 3000), ("long", 100_000)];
+const EXECUTIONS: [(&str, usize); 3] = [("quick", 400), ("ci", 2000), ("long", 100_000)];
 /// The file of a schedule to be run again.
 const REPLAY: &str = "OTTLA_REPLAY";
 /// An execution with more steps than this does not end.

@@ -6,7 +6,7 @@ use ottla::{Durability, Record};
 use shuttle::thread;
 
 use crate::explore::Check;
-use crate::world::{World, value};
+use crate::world::{World, chance, value};
 
 pub const CHECKS: &[Check] = &[
     Check { name: "os_level", run: os_level },
@@ -27,7 +27,7 @@ fn interval_level() {
 
 /// Rolls, a reader, somebody who wants stable storage all the same, and the time that passes.
 fn sync_beside_appends(level: Durability) {
-    let world = World::with(level, false);
+    let world = World::with(level, level == Durability::Os && chance(2) == 0);
     thread::scope(|scope| {
         scope.spawn(|| {
             for number in 1..=4 {
@@ -75,7 +75,7 @@ fn synced_in_time(world: &World, count: usize) {
 
 /// What is written while one of them syncs is the other's to sync.
 fn two_who_sync() {
-    let world = World::with(Durability::Os, false);
+    let world = World::with(Durability::Os, chance(2) == 0);
     thread::scope(|scope| {
         scope.spawn(|| send_synced(&world, 1));
         scope.spawn(|| send_synced(&world, 2));

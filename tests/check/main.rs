@@ -10,11 +10,19 @@
 //! [`world::chance`] says, so that a schedule can be replayed.
 
 #[cfg(ottla_check)]
+mod agenda;
+#[cfg(ottla_check)]
+mod altering;
+#[cfg(ottla_check)]
 mod background;
 #[cfg(ottla_check)]
 mod close;
 #[cfg(ottla_check)]
 mod conditions;
+#[cfg(ottla_check)]
+mod deliveries;
+#[cfg(ottla_check)]
+mod descriptors;
 #[cfg(ottla_check)]
 mod disk;
 #[cfg(ottla_check)]
@@ -26,13 +34,21 @@ mod faults;
 #[cfg(ottla_check)]
 mod group_commit;
 #[cfg(ottla_check)]
+mod hanging;
+#[cfg(ottla_check)]
 mod levels;
 #[cfg(ottla_check)]
+mod memory;
+#[cfg(ottla_check)]
 mod publish;
+#[cfg(ottla_check)]
+mod reopening;
 #[cfg(ottla_check)]
 mod schedule;
 #[cfg(ottla_check)]
 mod told;
+#[cfg(ottla_check)]
+mod wakeups;
 #[cfg(ottla_check)]
 mod world;
 
@@ -52,6 +68,14 @@ fn main() -> std::process::ExitCode {
         conditions::CHECKS,
         evidence::CHECKS,
         background::CHECKS,
+        agenda::CHECKS,
+        altering::CHECKS,
+        deliveries::CHECKS,
+        descriptors::CHECKS,
+        hanging::CHECKS,
+        memory::CHECKS,
+        reopening::CHECKS,
+        wakeups::CHECKS,
     ];
     explore::main(&themes.concat())
 }

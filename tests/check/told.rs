@@ -70,6 +70,12 @@ impl Told {
         }
     }
 
+    /// [`wait`](Self::wait), where an offset that was acknowledged may be given out again.
+    pub fn wait_again(&self, delivery: Delivery, value: Value) -> Option<ErrorKind> {
+        lock(&self.0).acknowledged.remove(&delivery.offset());
+        self.wait(delivery, value)
+    }
+
     /// Waits for a batch of two, as [`wait`](Self::wait) does.
     pub fn wait_for_batch(&self, delivery: Delivery, values: [Value; 2]) {
         let first = delivery.offset();

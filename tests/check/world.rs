@@ -51,20 +51,30 @@ pub fn value(sender: u8, number: u8, len: usize) -> Value {
 }
 
 impl World {
-    /// A synced topic, and a broker without a thread.
+    /// A synced topic, and a broker with threads or without.
     pub fn new() -> Self {
-        Self::with(Durability::Synced, false)
+        Self::with(Durability::Synced, chance(2) == 0)
     }
 
     pub fn with(durability: Durability, background: bool) -> Self {
+        Self::with_options(durability, |options| options.background(background))
+    }
+
+    /// Of a broker with such options.
+    pub fn with_options(durability: Durability, adjust: impl FnOnce(BrokerOptions) -> BrokerOptions) -> Self {
         let (memory, clock) = (MemoryVfs::new(), ManualClock::at(1_700_000_000_000));
         let disk = Disk::new(&memory);
-        let broker = open(Arc::clone(&disk) as _, options(&clock).background(background)).unwrap();
+        let broker = open(Arc::clone(&disk) as _, adjust(options(&clock))).unwrap();
         let name = if durability == Durability::Synced { SYNCED } else { "unsynced" };
         let config = TopicConfig::new().segment_bytes(1024).durability(durability);
         let topic = broker.create_topic(name, config).unwrap();
         let partition = topic.partition(0).unwrap();
         Self { memory, disk, clock, broker, topic, partition, told: Told::default(), cut: Mutex::default() }
+    }
+
+    /// Opens the directory once more.
+    pub fn try_open(&self) -> Result<Broker> {
+        open(Arc::new(self.memory.clone()), options(&self.clock))
     }
 
     /// Sends a record.
