@@ -21,8 +21,9 @@ const MIB: u64 = 1024 * 1024;
 /// | `Interval(d)` | the operating system has the bytes | nothing | at most `d`, and the sync under way | what is written |
 /// | `Os` | the operating system has the bytes | nothing | what came after the last sync | what is written |
 ///
-/// On an interval topic, sends wait for the disk once the oldest record that is not synced is older than `2·d`. An
-/// `Os` topic is synced when a segment is full, when the broker closes, and when somebody
+/// On an interval topic nothing more is written, and so acknowledged, once the oldest record that is not synced is older
+/// than `2·d`, before it is synced; sends wait only when the [buffer memory](crate::BrokerOptions::buffer_memory) is full.
+/// An `Os` topic is synced when a segment is full, when the broker closes, and when somebody
 /// [asks for it](crate::Producer::synced).
 ///
 /// In the configuration of a topic it is `durability`, with the values `synced`, `interval:` and milliseconds, or `os`.

@@ -66,6 +66,13 @@
 //! Retention, compaction, compressed batches, consumer groups, transactions and an async stream of a consumer's records
 //! are not there. It runs on Linux.
 //!
+//! # From async code
+//!
+//! [`Producer::try_send`] never blocks, and a [`Delivery`] is awaited in any executor; with a deadline of the executor's
+//! own it can be awaited again later, for it is still on its way. Everything else may block a thread of the executor and
+//! belongs where it may: reading, polling and following, creating, altering and closing, and dropping the last handle, which
+//! closes.
+//!
 //! # Panics and threads
 //!
 //! A broker has one thread to begin with and [a few](BrokerOptions::sync_threads) when there is work for them: they write

@@ -39,7 +39,7 @@ pub enum Start {
     /// This offset, which must lie between the log start offset and the high watermark.
     At(Offset),
     /// Where somebody has left off: the offset as with [`At`](Self::At), and what stood below it must still be what
-    /// was read.
+    /// was read; else it is [`LogTruncated`](crate::ErrorKind::LogTruncated), which says where to go on.
     Resume(Position),
 }
 
@@ -47,6 +47,17 @@ pub enum Start {
 ///
 /// What a consumer of a topic that is not synced has seen can be lost in a power cut, and its offsets given out again,
 /// under a new leader epoch. [`Start::Resume`] tells that; an offset alone would go on as if nothing had happened.
+///
+/// To keep one, store its two numbers, and the [id](crate::Topic::id) of the topic beside them: a topic that was deleted
+/// and created again begins with the same epochs, and so does a directory that was restored from a copy go on with those
+/// of the copy; neither can be told from the position.
+///
+/// ```
+/// use ottla::Position;
+/// let position = Position::new(42, Some(3));
+/// let stored = (position.offset(), position.leader_epoch());
+/// assert_eq!(Position::new(stored.0, stored.1), position);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Position {
     offset: Offset,

@@ -98,7 +98,9 @@ impl Broker {
             return Ok(topic);
         }
         let what = format!("the topic exists with another configuration: {}", differences.join(", "));
-        Err(Error::new(ErrorKind::TopicConfigDiffers, what).in_topic(name))
+        Err(Error::new(ErrorKind::TopicConfigDiffers, what)
+            .in_topic(name)
+            .advise("take it as it is with `Broker::topic`, or change it with `Broker::alter_topic`"))
     }
 
     /// Gives a topic another configuration while it is used: settings, and more partitions.
@@ -120,9 +122,12 @@ impl Broker {
     ///
     /// Handles that are there go on working, and everything that is sent after this has returned follows the new
     /// configuration (of `index.interval.bytes`, the segments that are begun); what was sent before stays as it is,
-    /// above a lower limit, too. A configuration without a
-    /// [durability](TopicConfig::durability) keeps the topic's. Where nothing differs, nothing is written. Whoever
-    /// [ensures](Self::ensure_topic) the topic asks for the new configuration from then on.
+    /// above a lower limit, too. A configuration without a [durability](TopicConfig::durability) keeps the topic's;
+    /// everything else that it does not name is the default, so begin with [`Topic::config`]. Where nothing differs,
+    /// nothing is written.
+    ///
+    /// Whoever [ensures](Self::ensure_topic) the topic asks for the new configuration from then on, also at the next
+    /// start of the service; [`topic`](Self::topic) takes it as it is.
     ///
     /// *More partitions* send most keys elsewhere: a key's partition is its hash modulo their number, as in Kafka. What
     /// was written before stays where it is, so a key's records lie in two partitions then, and only in each of them
@@ -184,7 +189,8 @@ impl Broker {
     }
 
     /// Writes and syncs what was sent, and closes the directory in order, for this handle and every other one:
-    /// later calls get [`Closed`](ErrorKind::Closed), blocked ones return, the broker's threads end, the lock is free.
+    /// later calls that have anything to do get [`Closed`](ErrorKind::Closed), blocked ones return, the broker's threads
+    /// end, the lock is free.
     /// Closing again returns the same. A consumer that is to see everything reads up to the high watermark first.
     ///
     /// It returns at the latest when `timeout` has passed, also if the disk hangs: whoever still waits for a record gets

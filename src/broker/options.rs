@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::config::Durability;
+use crate::config::{Durability, TopicConfig};
 use crate::error::{Error, ErrorKind, Result};
 
 /// With fewer, a partition that rolls would have to let go of its own files.
@@ -103,7 +103,7 @@ impl BrokerOptions {
     }
 
     /// How much space is set aside in the data directory, in bytes, so that it can be opened, and topics deleted, when
-    /// the disk is full; 0 sets nothing aside. Default: 1 MiB.
+    /// the disk is full; 0 sets nothing aside, and a disk without so much space none either. Default: 1 MiB.
     #[must_use]
     pub fn reserve_bytes(mut self, bytes: u64) -> Self {
         self.reserve = bytes;
@@ -179,13 +179,11 @@ impl BrokerOptions {
             (self.buffer_memory > 0, "buffer_memory", self.buffer_memory, "at least 1 byte"),
             (self.open_files >= FEWEST_OPEN_FILES, "open_files", self.open_files, "at least 16 files"),
         ];
-        match bounds.into_iter().find(|(is_valid, ..)| !is_valid) {
-            None => Ok(()),
-            Some((_, name, value, expects)) => {
-                let what = format!("a {name} of {value} is not possible");
-                Err(Error::new(ErrorKind::InvalidConfig, what).advise(format!("it takes {expects}")))
-            }
+        if let Some((_, name, value, expects)) = bounds.into_iter().find(|(is_valid, ..)| !is_valid) {
+            let what = format!("{name} = {value} is not possible");
+            return Err(Error::new(ErrorKind::InvalidConfig, what).advise(format!("it takes {expects}")));
         }
+        TopicConfig::new().durability(self.durability).validate()
     }
 
     /// The clock that gives records their timestamps and ends waits. Default: the system's.

@@ -79,7 +79,8 @@ impl Partition {
     ///
     /// # Errors
     /// [`OffsetOutOfRange`](crate::ErrorKind::OffsetOutOfRange) for an offset below the log start offset or
-    /// above the high watermark, [`Closed`](crate::ErrorKind::Closed). Each batch can fail on its own, with
+    /// above the high watermark, [`LogTruncated`](crate::ErrorKind::LogTruncated) for a position below which something
+    /// was taken back, [`Closed`](crate::ErrorKind::Closed). Each batch can fail on its own, with
     /// [`CorruptMessage`](crate::ErrorKind::CorruptMessage) for one.
     pub fn read(&self, start: Start) -> Result<Batches> {
         let reader = self.log.read(start)?;

@@ -22,7 +22,9 @@ impl RecoveryReport {
         self.clean
     }
 
-    /// The partitions from which more than zeros was cut. Nothing of it was acknowledged.
+    /// The partitions from which more than zeros was cut. Nothing of it was acknowledged by a topic whose
+    /// [durability](crate::Durability) is synced; of the others it may be what a power cut has taken, as may be what is
+    /// gone without a trace.
     #[must_use]
     pub fn partitions(&self) -> &[PartitionRecovery] {
         &self.partitions

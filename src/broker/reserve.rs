@@ -21,17 +21,21 @@ pub fn set_aside(vfs: &dyn Vfs, root: &Path, bytes: u64) -> Result<()> {
         if size >= bytes {
             return Ok(());
         }
-        match file.allocate(bytes) {
+        let allocated = match file.allocate(bytes) {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => {
                 let from = (size..bytes).step_by(CHUNK);
                 from.map(|from| (from, CHUNK.min(usize::try_from(bytes - from).unwrap_or(CHUNK))))
                     .try_for_each(|(from, len)| write_all_at(file.as_ref(), &vec![0; len], from))
             }
             allocated => allocated,
+        };
+        if allocated.is_err() {
+            // A part of it may be there, which is all the space that the disk had.
+            file.set_len(size)?;
         }
+        allocated
     };
     match fill() {
-        // What there is of it stays, and is space, too.
         Err(error) if is_full(&error) => Ok(()),
         filled => filled.doing("set space aside in", &path),
     }

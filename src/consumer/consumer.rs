@@ -85,7 +85,8 @@ impl Consumer {
     ///
     /// # Errors
     /// [`CorruptMessage`](crate::ErrorKind::CorruptMessage) and other failures of reading: the position stays,
-    /// and the next poll tries again. [`LogTruncated`](crate::ErrorKind::LogTruncated) if what stood below the position was
+    /// and the next poll tries again at once: [pause](Self::pause), or [unassign](Self::unassign), the partition that the
+    /// error names, to go on with the others. [`LogTruncated`](crate::ErrorKind::LogTruncated) if what stood below the position was
     /// taken back when the partition was [reopened](Partition::reopen): until a [`seek`](Self::seek). [`Wakeup`](crate::ErrorKind::Wakeup) if a
     /// [handle](Self::wakeup_handle) has asked for it. [`Closed`](crate::ErrorKind::Closed);
     /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition) once an assigned topic was
@@ -132,7 +133,8 @@ impl Consumer {
     ///
     /// # Errors
     /// [`OffsetOutOfRange`](crate::ErrorKind::OffsetOutOfRange) for an offset below the log start offset or
-    /// above the high watermark, and the position stays;
+    /// above the high watermark, [`LogTruncated`](crate::ErrorKind::LogTruncated) for a position below which something was
+    /// taken back: the position stays;
     /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition) for a partition that is not
     /// assigned.
     pub fn seek(&mut self, partition: &Partition, start: Start) -> Result<()> {
@@ -195,6 +197,27 @@ impl Consumer {
     /// none is resumed.
     pub fn resume(&mut self, partitions: &[Partition]) -> Result<()> {
         self.set_paused(partitions, false)
+    }
+
+    /// Reads this partition no longer; true if it was assigned. It may be one that can no longer be read.
+    ///
+    /// ```
+    /// # let dir = std::env::temp_dir().join(format!("ottla-doc-unassign-{}", std::process::id()));
+    /// # use {ottla::{Broker, ErrorKind, Record, TopicConfig}, std::time::Duration};
+    /// # let broker = Broker::open(&dir)?;
+    /// # let (orders, doomed) = (broker.ensure_topic("orders", TopicConfig::new())?, broker.ensure_topic("doomed", TopicConfig::new())?);
+    /// let mut consumer = broker.consumer().assign(orders.partitions().chain(doomed.partitions()))?;
+    /// broker.delete_topic("doomed")?;
+    /// let error = consumer.poll(Duration::ZERO).unwrap_err();
+    /// assert_eq!((error.kind(), error.topic()), (ErrorKind::UnknownTopicOrPartition, Some("doomed")));
+    /// assert!(consumer.unassign(&doomed.partition(0)?));
+    /// assert!(consumer.poll(Duration::ZERO)?.is_empty());
+    /// # drop((consumer, orders, doomed, broker)); std::fs::remove_dir_all(&dir).ok();
+    /// # Ok::<(), ottla::Error>(())
+    /// ```
+    pub fn unassign(&mut self, partition: &Partition) -> bool {
+        let found = self.find(partition);
+        found.map(|at| self.assigned.remove(at)).is_some()
     }
 
     /// The partitions that are paused.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::model::{LeaderEpoch, Offset, PartitionId, Timestamp};
+use crate::model::{LeaderEpoch, Offset, PartitionId, Position, Timestamp};
 use crate::partition_log::PartitionLog;
 use crate::record_batch::{Headers, OwnedRecord, RecordBatch, RecordView, Records};
 
@@ -113,6 +113,12 @@ impl<'a> ConsumerRecord<'a> {
     #[must_use]
     pub fn leader_epoch(&self) -> Option<LeaderEpoch> {
         self.record.leader_epoch()
+    }
+
+    /// The place behind the record: [`Start::Resume`](crate::Start::Resume) reads on from there.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.record.position()
     }
 
     /// Milliseconds since the Unix epoch; `None` if the record has none.

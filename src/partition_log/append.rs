@@ -141,8 +141,9 @@ impl PartitionLog {
             (IfFull::Wait, true) => {
                 "the disk is behind: send again later, or give the broker more buffer memory"
             }
-            (_, false) => "they are other partitions': flush, wait for some, or call `tick`, and send again",
-            (IfFull::Fail, _) => "the record was not taken: wait for some of them, and send again",
+            (IfFull::Wait, false) => "they are other partitions': flush, or call `tick`, and send again",
+            (IfFull::Fail, true) => "the record was not taken: wait for some of them, and send again",
+            (IfFull::Fail, false) => "the record was not taken: flush, or call `tick`, and send again",
         };
         Err(self.place(Error::new(ErrorKind::BufferExhausted, what)).advise(advice))
     }

@@ -23,23 +23,23 @@ impl Life {
     }
 
     /// Fails if what stood below the position was not kept: its leader epoch ends before it, since an unclean stop cut
-    /// it off, and the offsets were given out again (KIP-320).
+    /// it off (KIP-320). The newest epoch ends where reading does.
     pub fn check_epoch(&self, position: Position, available: &RangeInclusive<Offset>) -> Result<()> {
         let Some(epoch) = position.leader_epoch() else { return Ok(()) };
-        let what = if self.epochs.latest().is_none_or(|latest| epoch > latest) {
-            format!("the position is of leader epoch {epoch}, which the partition has never had")
-        } else {
-            match self.epochs.end_of(epoch) {
-                Some(end) if end < position.offset() => {
-                    format!("the position is of leader epoch {epoch}, which ends before offset {end}")
-                }
-                _ => return Ok(()),
-            }
-        };
-        let diverged = self.epochs.end_of(epoch).unwrap_or(*available.end());
-        let error =
-            Error::new(ErrorKind::LogTruncated, what).at_offset(diverged).available(available.clone());
-        Err(error.advise(
+        let truncated = |what| Error::new(ErrorKind::LogTruncated, what).available(available.clone());
+        if self.epochs.latest().is_none_or(|latest| epoch > latest) {
+            let what = format!("the position is of leader epoch {epoch}, which the partition has never had");
+            return Err(truncated(what).at_offset(*available.start()).advise(
+                "it is of another log than this one: begin at the earliest, or at the latest if what lies between \
+                 may be passed over",
+            ));
+        }
+        let end = self.epochs.end_of(epoch).unwrap_or(*available.end());
+        if position.offset() <= end {
+            return Ok(());
+        }
+        let what = format!("the position is of leader epoch {epoch}, which ends before offset {end}");
+        Err(truncated(what).at_offset(end).advise(
             "what was read below it may not be what is there now: begin at the offset named here to read what \
              replaced it, or at the earliest",
         ))

@@ -15,7 +15,7 @@
 use std::borrow::Cow;
 
 use super::varint::{read_varint, read_varlong};
-use crate::model::{LeaderEpoch, Offset, Timestamp};
+use crate::model::{LeaderEpoch, Offset, Position, Timestamp};
 
 /// A record as it stands in its batch; borrows the batch's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,12 @@ impl<'a> RecordView<'a> {
     #[must_use]
     pub fn leader_epoch(&self) -> Option<LeaderEpoch> {
         self.leader_epoch
+    }
+
+    /// The place behind the record: [`Start::Resume`](crate::Start::Resume) reads on from there.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position::new(self.offset.saturating_add(1), self.leader_epoch)
     }
 
     /// Milliseconds since the Unix epoch: the producer's time, or the time of the append, as the topic's

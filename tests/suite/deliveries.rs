@@ -563,6 +563,7 @@ fn options_out_of_their_bounds_are_refused() {
         options().sync_threads(65),
         options().buffer_memory(0),
         options().batch_size(usize::MAX),
+        options().durability(Durability::Interval(Duration::ZERO)),
     ] {
         let error = vfs.open_with(bad).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");

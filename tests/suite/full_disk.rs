@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ottla::{Broker, Durability, ErrorKind, Record, TopicConfig};
 
-use crate::support::{TempDir, values};
+use crate::support::{ScriptedVfs, TempDir, options, values};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -166,4 +166,18 @@ fn without_space_for_what_is_cut_nothing_is_cut() {
     let broker = Broker::open(small.data()).unwrap();
     assert_eq!(broker.recovery_report().partitions().len(), 1);
     assert_eq!(values(&broker.topic("t").unwrap().partition(0).unwrap()).unwrap(), [b"acknowledged"]);
+}
+
+/// A reserve that the disk has no room for takes none of what there is.
+#[test]
+fn a_reserve_that_does_not_fit_is_not_set_aside() {
+    let vfs = ScriptedVfs::new();
+    vfs.fail("allocate ottla.reserve", 0, std::io::ErrorKind::StorageFull);
+    let broker = vfs.open_with(options().reserve_bytes(1 << 20)).unwrap();
+    assert_eq!(vfs.content("ottla.reserve").len(), 0, "a part of it was there");
+    broker.create_topic("t", TopicConfig::new()).unwrap();
+    broker.close(Duration::from_secs(10)).unwrap();
+    vfs.fail_no_more();
+    drop(vfs.open_with(options().reserve_bytes(1 << 20)).unwrap());
+    assert_eq!(vfs.content("ottla.reserve").len(), 1 << 20);
 }

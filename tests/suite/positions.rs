@@ -76,7 +76,13 @@ fn a_position_below_what_was_lost_goes_on() {
         ErrorKind::LogTruncated,
         "nobody ever had that epoch"
     );
-    assert_eq!(resumes(4, Some(1)).unwrap_err().kind(), ErrorKind::OffsetOutOfRange);
+    let above = resumes(4, Some(1)).unwrap_err();
+    assert_eq!(
+        (above.kind(), above.offset()),
+        (ErrorKind::LogTruncated, Some(3)),
+        "the newest epoch ends, too"
+    );
+    assert_eq!(resumes(4, None).unwrap_err().kind(), ErrorKind::OffsetOutOfRange);
     broker.close(Duration::from_secs(10)).unwrap();
     let partition = open(&vfs).topic("t").unwrap().partition(0).unwrap();
     let error = partition.read(Start::Resume(Position::new(5, Some(0)))).unwrap_err();
