@@ -70,7 +70,11 @@ impl BatchReader {
 
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         while self.next < self.until {
-            self.live_on()?;
+            if self.has_ended_life() {
+                self.live_on()?;
+                // The end may have come down to where the position is.
+                continue;
+            }
             let from = self.next;
             let batch = match self.next_in_segment() {
                 Ok(None) => continue,
