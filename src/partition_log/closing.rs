@@ -79,9 +79,10 @@ impl PartitionLog {
     }
 
     fn halt(&self, stop: &Stop) -> MutexGuard<'_, State> {
-        self.refuse(stop);
         let mut state = self.commit.state.lock();
+        // Before the records go that have gathered: whoever waits for one would lead again and again, for nothing.
         state.stop.get_or_insert_with(|| stop.clone());
+        MutexGuard::unlocked(&mut state, || self.refuse(stop));
         self.announce(&mut state);
         state
     }
