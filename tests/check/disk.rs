@@ -25,6 +25,8 @@ struct Watch {
     /// By directory, who is at it.
     busy: Mutex<BTreeMap<PathBuf, Busy>>,
     fault: Mutex<Option<Fault>>,
+    /// Whether there was one. What a failed write has left is cut, and that is synced, beside whoever syncs.
+    has_failed: Mutex<bool>,
     /// Whether it is a failure if a caller of the library writes or syncs.
     is_the_brokers: Mutex<bool>,
     /// Whether syncs hang, and how many do.
@@ -152,7 +154,10 @@ impl Watch {
             let busy = busy.entry(partition.to_owned()).or_default();
             *busy.counter(access) += 1;
             let is_synced = partition.ends_with(format!("{SYNCED}-0"));
-            let overlaps = busy.writes > 1 || busy.syncs > 1 || is_synced && busy.writes + busy.syncs > 1;
+            let is_cut_back = !is_synced && *lock(&self.has_failed);
+            let overlaps = busy.writes > 1
+                || busy.syncs > 1 && !is_cut_back
+                || is_synced && busy.writes + busy.syncs > 1;
             assert!(!overlaps, "two threads are at the log of one partition: {busy:?} {}", path.display());
         }
         // The call takes its time, and the others go on meanwhile.
@@ -182,11 +187,14 @@ impl Watch {
             told.after -= 1;
             return None;
         }
+        *lock(&self.has_failed) = true;
         let error = io::Error::from_raw_os_error(told.errno);
         match &mut told.loses {
             Loses::File(lost) => *lost = Some(path.to_owned()),
             Loses::Pages => {
                 *fault = None;
+                // The memory has locks of the checker's, for which nobody waits with one that is not.
+                drop(fault);
                 self.memory.fail_nth(1, internals::Fault::Io, Repeat::Once);
                 return None;
             }

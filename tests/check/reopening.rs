@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use ottla::{ConsumerRecords, Durability, Error, ErrorKind, LeaderEpoch, Offset, Record, Result, Start};
+use ottla::{
+    ConsumerRecords, Delivery, Durability, Error, ErrorKind, LeaderEpoch, Offset, Record, Result, Start,
+};
 use shuttle::thread;
 
 use crate::explore::Check;
 use crate::schedule::lock;
 use crate::told::Value;
-use crate::world::{World, chance, value, values};
+use crate::world::{SYNCED, World, chance, value, values};
 
 pub const CHECKS: &[Check] =
     &[Check { name: "reopen_synced", run: synced }, Check { name: "reopen_unsynced", run: unsynced }];
@@ -53,6 +55,9 @@ fn unsynced() {
 fn fail_and_reopen(world: &World) -> BTreeMap<(LeaderEpoch, Offset), Value> {
     let seen = Seen::default();
     settle(world, value(1, 9, 100));
+    // Nobody waits for this one before it is known what has become of it.
+    let late = value(1, 8, 200);
+    let delivery = take(world, &late);
     thread::scope(|scope| {
         let senders = [1, 2].map(|sender| {
             scope.spawn(move || (1..=3).for_each(|number| settle(world, value(sender, number, 200))))
@@ -66,6 +71,9 @@ fn fail_and_reopen(world: &World) -> BTreeMap<(LeaderEpoch, Offset), Value> {
         }
         end(world);
     });
+    if let Some(delivery) = delivery {
+        learn(world, delivery, late);
+    }
     let (facts, seen) = (world.told.facts(), seen.into_inner().unwrap());
     let log = values(&world.partition);
     for value in log.iter().chain(seen.values()) {
@@ -75,23 +83,37 @@ fn fail_and_reopen(world: &World) -> BTreeMap<(LeaderEpoch, Offset), Value> {
     seen
 }
 
-/// Sends a record, and waits if it is taken; sender 1's for stable storage.
+/// Sends a record, and waits if it is taken.
 fn settle(world: &World, value: Value) {
-    world.told.sends(&value);
+    if let Some(delivery) = take(world, &value) {
+        learn(world, delivery, value);
+    }
+}
+
+/// Sends a record, of sender 1 for stable storage.
+fn take(world: &World, value: &Value) -> Option<Delivery> {
+    world.told.sends(value);
     let producer = world.topic.producer();
     let producer = if value[0] == 1 { producer.synced() } else { producer };
-    match producer.send(Record::new(&value)) {
-        Ok(delivery) => {
-            let failed = world.told.wait_again(delivery, value);
-            let lawful = [None, Some(ErrorKind::NotWritten), Some(ErrorKind::Indeterminate)];
-            assert!(lawful.contains(&failed), "{failed:?}");
-        }
+    match producer.send(Record::new(value)) {
+        Ok(delivery) => Some(delivery),
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::StorageError, "{error}");
-            world.told.refused(value);
+            world.told.refused(value.clone());
             thread::yield_now();
+            None
         }
     }
+}
+
+/// Waits for a record.
+fn learn(world: &World, delivery: Delivery, value: Value) {
+    let failed = match world.topic.name() == SYNCED || value[0] == 1 {
+        true => world.told.wait(delivery, value),
+        false => world.told.wait_for_what_may_go(delivery, value),
+    };
+    let lawful = [None, Some(ErrorKind::NotWritten), Some(ErrorKind::Indeterminate)];
+    assert!(lawful.contains(&failed), "{failed:?}");
 }
 
 /// The disk is well again, and the partition, too.
@@ -100,7 +122,7 @@ fn end(world: &World) {
     world.partition.reopen().unwrap();
     assert!(world.partition.reopen().unwrap().is_none(), "it has not failed again");
     let delivery = world.send(&vec![LAST; 100]).unwrap();
-    assert_eq!(world.told.wait_again(delivery, vec![LAST; 100]), None);
+    assert_eq!(world.told.wait(delivery, vec![LAST; 100]), None);
     // What was not written is told once more to the next who flushes.
     _ = world.broker.producer().flush();
 }

@@ -70,10 +70,13 @@ impl Told {
         }
     }
 
-    /// [`wait`](Self::wait), where an offset that was acknowledged may be given out again.
-    pub fn wait_again(&self, delivery: Delivery, value: Value) -> Option<ErrorKind> {
-        lock(&self.0).acknowledged.remove(&delivery.offset());
-        self.wait(delivery, value)
+    /// [`wait`](Self::wait) for a record that may be cut though it is acknowledged, and its offset be another one's.
+    pub fn wait_for_what_may_go(&self, delivery: Delivery, value: Value) -> Option<ErrorKind> {
+        let failed = delivery.wait().err().map(|error| error.kind());
+        if failed == Some(ErrorKind::NotWritten) {
+            lock(&self.0).not_written.insert(value);
+        }
+        failed
     }
 
     /// Waits for a batch of two, as [`wait`](Self::wait) does.
