@@ -18,7 +18,9 @@ fn alter() {
         for sender in 1..=2 {
             let world = &world;
             scope.spawn(move || {
-                (1..=2).for_each(|number| _ = world.send_and_wait(&value(sender, number, 400)))
+                for number in 1..=2 {
+                    world.send_and_wait(&value(sender, number, 400));
+                }
             });
         }
         scope.spawn(|| watch(&world));

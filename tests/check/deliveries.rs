@@ -92,7 +92,7 @@ fn futures() {
     let level = if chance(2) == 0 { Durability::Synced } else { Durability::Os };
     let world = World::with(level, true);
     world.disk.is_the_brokers();
-    let parked = [const { () }; 3].map(|()| Arc::new(Parked::default()));
+    let parked = [1, 2, 3].map(|_| Arc::new(Parked::default()));
     thread::scope(|scope| {
         scope.spawn(|| await_all(&world, &parked[0], send_two(&world, 1)));
         scope.spawn(|| await_all(&world, &parked[1], send_two(&world, 2)));
@@ -112,7 +112,7 @@ fn futures() {
 fn futures_and_waits() {
     let background = chance(2) == 0;
     let world = World::with(Durability::Synced, background);
-    let parked = [const { () }; 2].map(|()| Arc::new(Parked::default()));
+    let parked = [1, 2].map(|_| Arc::new(Parked::default()));
     thread::scope(|scope| {
         let awaits = scope.spawn(|| await_all(&world, &parked[0], send_two(&world, 1)));
         scope.spawn(|| look_and_leave(&world, &parked[1], 2));
