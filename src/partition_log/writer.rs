@@ -17,6 +17,7 @@ use crate::segment::{
     ActiveSegment, Finished, NextLog, SealedSegment, Segment, SegmentDir, StoredIndexes, Unsynced,
 };
 use crate::sync::RwLock;
+use crate::vfs::OpenMode;
 
 /// The end of a partition's files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -404,6 +405,7 @@ impl Writer {
         if is_changed {
             sync_dir(&self.dir)?;
         }
+        self.trim(end)?;
         let mut again = ActiveSegment::open(&self.dir, end.segment, &self.config, self.clock.now(), indexes)?;
         if LogEnd::of(&again) != end {
             return Err(Error::corrupt(format!("a segment was sealed at {end}, and ends elsewhere")));
@@ -412,6 +414,16 @@ impl Writer {
         again.count_as_unsynced()?;
         self.replace_last([Segment::Active(Arc::clone(again.reader()))]);
         self.active = Some(again);
+        Ok(())
+    }
+
+    /// Takes the zeros off that were preallocated, if it is them that could not be taken off before.
+    fn trim(&self, end: LogEnd) -> Result<()> {
+        let path = self.dir.file(SegmentFile::Log, end.segment);
+        let log = self.dir.vfs().open(&path, OpenMode::Write).doing("open", &path)?;
+        if log.size().doing("measure", &path)? > end.position {
+            log.set_len(end.position).doing("trim", &path)?;
+        }
         Ok(())
     }
 

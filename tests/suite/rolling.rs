@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla::internals::{EntryKind, MemoryVfs, OpenMode, Vfs, open_on, open_ticked_on};
-use ottla::{Broker, Durability, Record, Topic, TopicConfig};
+use ottla::{Broker, Durability, ErrorKind, Record, Topic, TopicConfig};
 
 use crate::support::{ROOT, ScriptedVfs, options, send_all, values};
 
@@ -340,4 +340,22 @@ fn segments_that_wait_for_the_sync_of_their_indexes_are_few() {
     assert_eq!(syncs, 20 - 8);
     place.broker.tick().unwrap();
     assert_eq!(place.proven(), (20, 21));
+}
+
+/// The disk refuses to shorten the segment that ends, once: the log is as it was, and goes on.
+#[test]
+fn a_trim_that_fails_once_stops_nobody() {
+    for level in [Durability::Synced, Durability::Os] {
+        let place = Place::near_its_end(level);
+        place.vfs.fail_once("set_len 0", 0, Other);
+        let refused = place.topic.producer().send(Record::new(&[2; 700])).unwrap().wait().unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::NotWritten, "{refused}");
+        assert_eq!(place.found(), [[1; 700]]);
+        _ = place.topic.producer().flush();
+        place.roll();
+        place.broker.close(TIMEOUT).unwrap();
+        let broker = place.vfs.open_broker().unwrap();
+        assert!(broker.recovery_report().is_clean());
+        assert_eq!(values(&broker.topic("t").unwrap().partition(0).unwrap()).unwrap().len(), 2);
+    }
 }
