@@ -164,6 +164,8 @@ impl Entries {
 
     /// True if somebody has to look: the chore is now the first one that could be run.
     fn bring_forward(&mut self, id: u64, at: Duration) -> bool {
+        // What a moment can hold.
+        let at = at.min(Duration::from_nanos(NEVER - 1));
         let Some(entry) = self.chores.get(&id) else { return false };
         match entry.moment.get() {
             Some(before) if before <= at => return false,
@@ -196,6 +198,16 @@ impl Reminder {
     pub fn set(&self, at: Duration) {
         if self.moment.get().is_none_or(|before| before > at) {
             self.agenda.bring_forward(self.id, at);
+        }
+    }
+}
+
+/// Whoever had it asks for nothing any more, and has perhaps gone.
+impl Drop for Reminder {
+    fn drop(&mut self) {
+        let mut entries = self.agenda.entries.lock();
+        if let Some(at) = entries.chores.remove(&self.id).and_then(|entry| entry.moment.get()) {
+            entries.due.remove(&(at, self.id));
         }
     }
 }

@@ -32,10 +32,13 @@ pub fn alter(shared: &Shared, name: &str, config: TopicConfig) -> Result<Arc<Top
     let after = TopicEntry { config: config.or_durability(before.config.level()), ..before.clone() };
     let place = |error: Error| error.in_topic(name.as_str());
     check(&before.config, &after.config).map_err(place)?;
-    if after != before {
-        Alteration { shared, topic: &topic, before, after }.run(&mut admin).map_err(place)?;
-    }
-    Ok(topic)
+    let altered = match after == before {
+        true => Ok(()),
+        false => Alteration { shared, topic: &topic, before, after }.run(&mut admin).map_err(place),
+    };
+    drop(admin);
+    topic.tell();
+    altered.map(|()| topic)
 }
 
 fn check(before: &TopicConfig, after: &TopicConfig) -> Result<()> {

@@ -14,7 +14,7 @@ use super::shared::{Shared, closed};
 use crate::agenda::Crew;
 use crate::error::{Error, ErrorKind, Result, worse};
 use crate::partition_log::{PartitionLog, check_process};
-use crate::sync::{AtomicUsize, JoinHandle, Mutex, Ordering, Signal, spawn};
+use crate::sync::{AtomicUsize, JoinHandle, Mutex, Ordering, Signal, ThreadId, current_thread, spawn};
 
 /// What every handle of a broker holds; the broker is closed when the last of them goes.
 #[derive(Debug)]
@@ -45,16 +45,16 @@ impl Drop for Lease {
         if !shared.env.mark.is_ours() {
             // The directory is the parent's, and so are the threads, which cannot be joined from here.
             shared.crew.iter().for_each(Crew::forget);
-        } else if std::thread::panicking() {
-            // Whatever has panicked may have left half a change; the next opening looks at all of it.
-            shared.abandon();
-        } else {
-            // A thread of the broker's own, which runs a waker of the user's, cannot wait for its own end.
-            let is_ours = shared.crew.as_ref().is_some_and(Crew::is_current);
-            let timeout = if is_ours { Duration::ZERO } else { shared.env.options.close_timeout };
-            // Nobody is left to hear of a failure; the marker then stays away, and the next opening recovers.
-            _ = close(shared, timeout);
+            return;
         }
+        // Whatever has panicked may have left half a change; the next opening looks at all of it. But what unwinds on a
+        // thread of the broker's own is a waker of the user's, and none of its business.
+        let ending = match std::thread::panicking() && !shared.is_own_thread() {
+            true => Phase::Late,
+            false => Phase::Begun,
+        };
+        // Nobody is left to hear of a failure; the marker then stays away, and the next opening recovers.
+        _ = end(shared, shared.env.options.close_timeout, ending);
     }
 }
 
@@ -64,6 +64,8 @@ pub struct Closing {
     phase: Mutex<Phase>,
     /// The thread that closes, if it is not the caller's.
     thread: Mutex<Option<JoinHandle>>,
+    /// Those that close partitions.
+    closers: Mutex<Vec<ThreadId>>,
     /// Raised when closing has ended.
     ended: Arc<Signal>,
 }
@@ -80,11 +82,11 @@ enum Phase {
 
 impl Closing {
     /// True for the first who asks.
-    fn begin(&self) -> bool {
+    fn begin(&self, as_phase: Phase) -> bool {
         let mut phase = self.phase.lock();
         let is_first = matches!(*phase, Phase::Open);
         if is_first {
-            *phase = Phase::Begun;
+            *phase = as_phase;
         }
         is_first
     }
@@ -120,9 +122,19 @@ impl Closing {
 /// Closes every partition, and then the directory. The second call returns what the first one did.
 fn close(shared: &Arc<Shared>, timeout: Duration) -> Result<()> {
     check_process(&shared.env.mark)?;
+    end(shared, timeout, Phase::Begun)
+}
+
+/// Closes in order, or, if it is late already, as a crash would.
+fn end(shared: &Arc<Shared>, timeout: Duration, ending: Phase) -> Result<()> {
     let deadline = shared.env.options.clock.monotonic().saturating_add(timeout);
-    if shared.closing.begin() {
+    if shared.closing.begin(ending) {
         shared.is_open.store(false, Ordering::SeqCst);
+        // Without the lock of the topics, which somebody may hold at whom the disk hangs.
+        let logs: Vec<_> =
+            shared.topics.read().values().flat_map(|topic| topic.logs.iter()).cloned().collect();
+        logs.iter().for_each(|log| log.refuse_appends());
+        shared.logs.lock().extend(logs);
         let its = Arc::clone(shared);
         let thread = match shared.crew.is_some() {
             true => spawn("ottla-close", move || its.closing.end(close_all(&its, Duration::MAX))).ok(),
@@ -133,6 +145,10 @@ fn close(shared: &Arc<Shared>, timeout: Duration) -> Result<()> {
             // Without threads the deadline bounds what has not begun.
             None => shared.closing.end(close_all(shared, deadline)),
         }
+    }
+    if shared.is_own_thread() {
+        // It would wait for its own end.
+        return shared.closing.outcome().unwrap_or_else(|| Err(from_within()));
     }
     wait_for_end(shared, deadline)
 }
@@ -163,7 +179,9 @@ fn close_all(shared: &Arc<Shared>, deadline: Duration) -> Result<()> {
     let failed = shared.admin.lock().begin_closing();
     let topics = std::mem::take(&mut *shared.topics.write());
     let logs: Vec<_> = topics.values().flat_map(|topic| topic.logs.iter()).map(Arc::clone).collect();
+    // Those that were created meanwhile, too.
     shared.logs.lock().clone_from(&logs);
+    shared.closing.closers.lock().push(current_thread());
     let outcome = close_partitions(shared, &logs, deadline);
     let outcome = worse(outcome, end_crew(shared));
     let outcome = failed.map_or(outcome, Err);
@@ -219,7 +237,11 @@ fn close_partitions(shared: &Arc<Shared>, logs: &[Arc<PartitionLog>], deadline: 
     let others: Vec<_> = (1..most)
         .map_while(|_| {
             let queue = Arc::clone(&queue);
-            spawn("ottla-close", move || queue.close_next()).ok()
+            spawn("ottla-close", move || {
+                queue.shared.closing.closers.lock().push(current_thread());
+                queue.close_next();
+            })
+            .ok()
         })
         .collect();
     queue.close_next();
@@ -249,14 +271,10 @@ impl Queue {
 }
 
 impl Shared {
-    /// Leaves the directory as a crash would.
-    fn abandon(&self) {
-        self.is_open.store(false, Ordering::SeqCst);
-        let logs: Vec<_> =
-            self.topics.read().values().flat_map(|topic| topic.logs.iter()).map(Arc::clone).collect();
-        logs.iter().for_each(|log| log.quiesce());
-        self.checkpoints.end();
-        _ = end_crew(self);
+    /// Whether it is one of the broker's threads that asks: it runs a waker of the user's.
+    fn is_own_thread(&self) -> bool {
+        let current = current_thread();
+        self.crew.as_ref().is_some_and(Crew::is_current) || self.closing.closers.lock().contains(&current)
     }
 }
 
@@ -270,6 +288,11 @@ fn end_crew(shared: &Shared) -> Result<()> {
 
 fn panicked() -> Error {
     Error::new(ErrorKind::StorageError, "a thread of the broker has panicked")
+}
+
+fn from_within() -> Error {
+    let what = "the broker is being closed from one of its own threads, which cannot wait for its end";
+    Error::new(ErrorKind::Indeterminate, what).advise("call it again on another thread to learn the outcome")
 }
 
 fn late() -> Error {

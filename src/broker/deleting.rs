@@ -12,24 +12,32 @@ use crate::model::TopicName;
 pub fn delete(shared: &Shared, name: &str) -> Result<()> {
     shared.check_open()?;
     let name = TopicName::new(name)?;
+    let topic = shared.topics.read().get(&name).cloned();
+    let deleted = delete_alone(shared, &name);
+    topic.iter().for_each(|topic| topic.tell());
+    deleted
+}
+
+/// While nobody else changes topics.
+fn delete_alone(shared: &Shared, name: &TopicName) -> Result<()> {
     let mut admin = shared.admin.lock();
     admin.check()?;
-    let entry = live(&admin, &name)?;
+    let entry = live(&admin, name)?;
 
     let place = |error: Error| error.in_topic(name.as_str());
-    partition_dirs::check_removable(&shared.env, &name, &entry).map_err(place)?;
+    partition_dirs::check_removable(&shared.env, name, &entry).map_err(place)?;
     let deleting = TopicEntry { state: TopicState::Deleting, ..entry };
-    let stored = store(shared, &mut admin, &name, Some(&deleting));
-    if let (Err(error), Some(_), Some(topic)) = (&stored, &admin.failed, shared.topics.read().get(&name)) {
+    let stored = store(shared, &mut admin, name, Some(&deleting));
+    if let (Err(error), Some(_), Some(topic)) = (&stored, &admin.failed, shared.topics.read().get(name)) {
         // The disk may say that the topic is being deleted: nothing may be acknowledged in it any more.
         topic.logs.iter().for_each(|log| log.fail(error.clone()));
     }
     stored.map_err(place)?;
-    let removed = shared.topics.write().remove(&name);
+    let removed = shared.topics.write().remove(name);
     if let Some(topic) = removed {
         topic.logs.iter().for_each(|log| log.delete());
     }
-    remove(shared, &mut admin, &name, &deleting).map_err(place)?;
+    remove(shared, &mut admin, name, &deleting).map_err(place)?;
     // Deleting may have needed it, and has made room for it.
     reserve::set_aside(shared.env.vfs.as_ref(), &shared.env.root, shared.env.options.reserve)
 }

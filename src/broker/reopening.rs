@@ -9,6 +9,14 @@ use crate::partition_log::{PartitionLog, preserve};
 /// Reopens a partition that has failed; `None` if it has not.
 pub fn reopen(shared: &Shared, log: &PartitionLog) -> Result<Option<PartitionRecovery>> {
     shared.check_open()?;
+    let reopened = reopen_alone(shared, log);
+    // Without a lock, for wakers may do anything.
+    log.tell();
+    reopened
+}
+
+/// While nobody else changes topics.
+fn reopen_alone(shared: &Shared, log: &PartitionLog) -> Result<Option<PartitionRecovery>> {
     // Meanwhile nobody closes the directory, or deletes the topic.
     let admin = shared.admin.lock();
     log.check_readable()?;

@@ -35,6 +35,11 @@ impl TopicLogs {
         self.config.read().clone()
     }
 
+    /// Tells those who wait for records what became of them; the caller holds no lock, for wakers may do anything.
+    pub fn tell(&self) {
+        self.logs.iter().for_each(|log| log.tell());
+    }
+
     /// Takes over a configuration, and the partitions that it has more. Who sees one of both sees the other.
     pub fn alter(&self, config: &TopicConfig, more: Vec<Arc<PartitionLog>>) {
         self.logs.iter().for_each(|log| log.configure(config));

@@ -17,7 +17,7 @@ use super::slot::{Owner, ProvenEnd, SLOT_LEN, Slot};
 use crate::agenda::{Agenda, Chore, Reminder};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::file_name::ENDS;
-use crate::sync::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::vfs::{OpenMode, Vfs, VfsFile, read_file, replace_file, write_all_at};
 
 const BLOCK: usize = 4096;
@@ -35,7 +35,7 @@ pub struct EndsFile {
     path: PathBuf,
     file: Arc<dyn VfsFile>,
     state: Mutex<State>,
-    synced: Condvar,
+    changed: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -45,6 +45,8 @@ struct State {
     reminder: Option<Reminder>,
     /// While a sync runs, no twin is written.
     syncing: bool,
+    /// How many are written at this moment; a sync waits for them.
+    writing: usize,
     /// Why the file is no longer written: a write or a sync failed. What it holds stays true.
     failed: Option<Error>,
 }
@@ -64,6 +66,8 @@ struct Cell {
     written: bool,
     /// Whether `newest` still has to be written.
     waiting: bool,
+    /// Whether somebody writes it at this moment.
+    writing: bool,
 }
 
 impl Cell {
@@ -96,7 +100,7 @@ impl EndsFile {
         write_all_at(file.as_ref(), &header(), 0).doing("write", &path)?;
         file.sync_all().doing("sync", &path)?;
         vfs.sync_dir(root).doing("sync", root)?;
-        Ok(Self { path, file, state: Mutex::default(), synced: Condvar::default() })
+        Ok(Self { path, file, state: Mutex::default(), changed: Condvar::default() })
     }
 
     /// Opens the file and reads every slot; of two valid twins the newer one counts. Writes nothing.
@@ -108,7 +112,7 @@ impl EndsFile {
         let cells = groups.flat_map(read_group).collect();
         let file = vfs.open(&path, OpenMode::Write).doing("open", &path)?;
         let state = State { cells, ..State::default() };
-        Ok(Self { path, file, state: Mutex::new(state), synced: Condvar::default() })
+        Ok(Self { path, file, state: Mutex::new(state), changed: Condvar::default() })
     }
 
     /// Replaces the file by a new one with the same newest content, durably.
@@ -193,32 +197,39 @@ impl EndsFile {
     /// Makes durable what was published before. A failure ends the writing of slots, for whatever the disk
     /// holds is true and may only be old.
     pub fn sync(&self) -> Result<()> {
+        self.write_waiting();
         let mut state = self.state.lock();
         while state.syncing {
-            self.synced.wait(&mut state);
+            self.changed.wait(&mut state);
         }
-        if let Some(error) = &state.failed {
-            return Err(error.clone());
-        }
-        let covered: Vec<bool> = state.cells.iter().map(|cell| cell.written).collect();
+        // Nobody begins to write from now on; those who have come to an end.
         state.syncing = true;
-        drop(state);
-        let outcome = self.file.sync_data().doing("sync", &self.path);
-
-        let mut state = self.state.lock();
+        while state.writing > 0 {
+            self.changed.wait(&mut state);
+        }
+        let outcome = match state.failed.clone() {
+            Some(error) => Err(error),
+            None => self.sync_written(&mut state),
+        };
         state.syncing = false;
+        drop(state);
+        self.changed.notify_all();
+        self.write_waiting();
+        outcome
+    }
+
+    fn sync_written(&self, state: &mut MutexGuard<'_, State>) -> Result<()> {
+        let covered: Vec<bool> = state.cells.iter().map(|cell| cell.written).collect();
+        let outcome = MutexGuard::unlocked(state, || self.file.sync_data().doing("sync", &self.path));
         match &outcome {
             Ok(()) => {
                 for (cell, _) in state.cells.iter_mut().zip(covered).filter(|(_, covered)| *covered) {
                     cell.durable = cell.durable.other();
                     cell.written = false;
                 }
-                self.write_waiting(&mut state);
             }
             Err(error) => state.failed = Some(error.clone()),
         }
-        drop(state);
-        self.synced.notify_all();
         outcome
     }
 
@@ -228,12 +239,11 @@ impl EndsFile {
         self.state.lock().reminder = Some(agenda.add(file as Weak<dyn Chore>));
     }
 
-    fn publish(&self, at: usize, owner: Owner, end: ProvenEnd, now: Duration) {
+    fn note(&self, at: usize, owner: Owner, end: ProvenEnd, now: Duration) {
         let mut state = self.state.lock();
         if let Some(reminder) = &state.reminder {
             reminder.set(now.saturating_add(SYNC_INTERVAL));
         }
-        let syncing = state.syncing;
         if state.failed.is_some() {
             return;
         }
@@ -245,26 +255,51 @@ impl EndsFile {
         cell.newest = Some((owner, end));
         cell.sequence = cell.sequence.saturating_add(1);
         cell.waiting = true;
-        if !syncing {
-            self.write_cell(&mut state, at);
-        }
     }
 
-    fn write_waiting(&self, state: &mut State) {
-        for at in 0..state.cells.len() {
-            if state.cells.get(at).is_some_and(|cell| cell.waiting) {
-                self.write_cell(state, at);
-            }
-        }
+    fn write_waiting(&self) {
+        let waiting: Vec<usize> = {
+            let state = self.state.lock();
+            let cells = state.cells.iter().enumerate();
+            cells.filter(|(_, cell)| cell.waiting).map(|(at, _)| at).collect()
+        };
+        waiting.into_iter().for_each(|at| self.write(at));
     }
 
-    fn write_cell(&self, state: &mut State, at: usize) {
-        let Some(cell) = state.cells.get_mut(at) else { return };
-        let Some(slot) = cell.slot() else { return };
-        let position = position(at, cell.durable.other());
-        match write_all_at(self.file.as_ref(), &slot.encode(), position) {
-            Ok(()) => (cell.written, cell.waiting) = (true, false),
-            Err(error) => state.failed = Some(Error::storage("write", &self.path, error)),
+    /// Writes what a cell has waiting, without the lock: a disk that hangs hangs nobody else. While the file is synced it
+    /// goes on waiting, for the end of the sync.
+    fn write(&self, at: usize) {
+        let mut state = self.state.lock();
+        while let Some((slot, position)) = state.begin_write(at) {
+            let outcome = MutexGuard::unlocked(&mut state, || {
+                write_all_at(self.file.as_ref(), &slot.encode(), position)
+            });
+            state.end_write(at, outcome.map_err(|error| Error::storage("write", &self.path, error)));
+            self.changed.notify_all();
+        }
+    }
+}
+
+impl State {
+    /// What is to be written where, if anything is, and nobody is at it.
+    fn begin_write(&mut self, at: usize) -> Option<(Slot, u64)> {
+        if self.syncing || self.failed.is_some() {
+            return None;
+        }
+        let cell = self.cells.get_mut(at).filter(|cell| cell.waiting && !cell.writing)?;
+        let slot = cell.slot()?;
+        (cell.waiting, cell.writing) = (false, true);
+        self.writing = self.writing.saturating_add(1);
+        Some((slot, position(at, cell.durable.other())))
+    }
+
+    fn end_write(&mut self, at: usize, outcome: Result<()>) {
+        self.writing = self.writing.saturating_sub(1);
+        if let Some(cell) = self.cells.get_mut(at) {
+            (cell.writing, cell.written) = (false, cell.written || outcome.is_ok());
+        }
+        if let Err(error) = outcome {
+            self.failed.get_or_insert(error);
         }
     }
 }
@@ -286,10 +321,21 @@ pub struct EndsSlot {
 }
 
 impl EndsSlot {
-    /// Writes what is durable already. It is evidence after a killed process at once, and after a power cut
-    /// once the file was synced.
+    /// Takes note of what is durable already; it is still to be [written](Self::write). Touches no file.
+    pub fn note(&self, end: ProvenEnd, now: Duration) {
+        self.ends.note(self.cell, self.owner, end, now);
+    }
+
+    /// Writes what was noted. It is evidence after a killed process at once, and after a power cut once the file was
+    /// synced.
+    pub fn write(&self) {
+        self.ends.write(self.cell);
+    }
+
+    /// Takes note, and writes.
     pub fn publish(&self, end: ProvenEnd, now: Duration) {
-        self.ends.publish(self.cell, self.owner, end, now);
+        self.note(end, now);
+        self.write();
     }
 
     /// Whose slot it is.
@@ -352,6 +398,7 @@ fn choose(first: Option<Slot>, second: Option<Slot>) -> Cell {
         durable,
         written: false,
         waiting: false,
+        writing: false,
     }
 }
 

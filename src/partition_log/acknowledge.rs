@@ -89,6 +89,14 @@ impl PartitionLog {
         }
     }
 
+    /// Tells those who wait what has not been told yet; the caller holds no lock.
+    pub fn tell(&self) {
+        let mut state = self.commit.state.lock();
+        if state.is_unannounced {
+            self.announce(&mut state);
+        }
+    }
+
     /// What became of the record, once that is known.
     fn outcome(&self, state: &State, record: Assigned, reach: Reach) -> Option<Result<()>> {
         let Assigned { offset, round, .. } = record;

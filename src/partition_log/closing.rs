@@ -10,7 +10,7 @@ use crate::vfs::Holder;
 impl PartitionLog {
     /// Takes no more records; those that were taken are still written and synced by [`close`](Self::close).
     pub fn refuse_appends(&self) {
-        self.appends.lock().stop.get_or_insert(Stop::Closed);
+        supersede(&mut self.appends.lock().stop, &Stop::Closed);
         // Whoever waits for room is not to wait for it any longer.
         self.context.buffer.interrupt();
     }
@@ -38,7 +38,7 @@ impl PartitionLog {
         if let Some(end) = end {
             let mut state = self.commit.state.lock();
             (state.written, state.durable) = (end, end);
-            self.publish_ends(&state);
+            self.publish_ends(&mut state);
         }
         self.release();
         Ok(())
@@ -83,7 +83,14 @@ impl PartitionLog {
         // Before the records go that have gathered: whoever waits for one would lead again and again, for nothing.
         state.stop.get_or_insert_with(|| stop.clone());
         MutexGuard::unlocked(&mut state, || self.refuse(stop));
-        self.announce(&mut state);
+        if stop.ends_reading().is_some() {
+            state.gone.get_or_insert_with(|| stop.clone());
+        }
+        match stop {
+            // The caller holds the lock of the topics, and wakers may do anything: he tells them when he has let go.
+            Stop::Deleted | Stop::Failed(_) => self.announce_by_others(&mut state),
+            _ => self.announce(&mut state),
+        }
         state
     }
 
@@ -97,11 +104,18 @@ impl PartitionLog {
     /// Takes no more records; what has gathered is nobody's any more, unless the partition closes in order.
     fn refuse(&self, stop: &Stop) {
         let mut appends = self.appends.lock();
-        appends.stop.get_or_insert_with(|| stop.clone());
+        supersede(&mut appends.stop, stop);
         if !matches!(stop, Stop::Closed) {
             appends.accumulator.clear();
         }
         drop(appends);
         self.context.buffer.interrupt();
+    }
+}
+
+/// The first reason holds, but a failure is none any more once the broker is closed, or the topic deleted.
+fn supersede(current: &mut Option<Stop>, stop: &Stop) {
+    if matches!(current, None | Some(Stop::Failed(_))) {
+        *current = Some(stop.clone());
     }
 }

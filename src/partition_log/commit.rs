@@ -40,6 +40,10 @@ pub(super) struct State {
     pub asked: bool,
     pub upkeep: Upkeep,
     pub stop: Option<Stop>,
+    /// That the broker was closed, or the topic deleted, whatever had stopped the partition before.
+    pub gone: Option<Stop>,
+    /// How far readers saw before a reopening that has failed.
+    pub seen: Offset,
     pub fallbacks: Fallbacks,
     /// Whether the next announcement may concern everybody who waits, whatever the ends are.
     pub wakes_all: bool,
@@ -121,6 +125,8 @@ impl Commit {
             asked: false,
             upkeep: Upkeep::default(),
             stop,
+            gone: None,
+            seen: 0,
             fallbacks: Fallbacks::default(),
             wakes_all: false,
             is_unannounced: false,
@@ -135,7 +141,8 @@ impl Commit {
 
     /// The error of a reader, if there is nothing to read any more.
     pub fn ends_reading(&self) -> Option<Error> {
-        self.state.lock().stop.as_ref().and_then(Stop::ends_reading)
+        let state = self.state.lock();
+        state.gone.as_ref().or(state.stop.as_ref()).and_then(Stop::ends_reading)
     }
 }
 
@@ -173,6 +180,9 @@ impl PartitionLog {
         let visible = self.visible_reach();
         if visible == Reach::Written && self.must_sync_first(state) {
             self.sync_for_others(state);
+            if self.must_sync_first(state) {
+                return;
+            }
         }
         if state.stop.is_none() && self.log_end_offset() > state.end(visible).offset {
             if state.leading {
@@ -180,6 +190,11 @@ impl PartitionLog {
             } else {
                 self.lead(state, visible);
             }
+        }
+        // What was written before a batch that was not, and that perhaps nobody waits for.
+        let is_left = state.durable.offset < state.written.offset && visible == Reach::Durable;
+        if is_left && state.stop.is_none() && !state.leading {
+            self.lead(state, visible);
         }
         let is_behind = state.durable.offset < state.written.offset;
         if visible == Reach::Written && is_behind && state.waiting.wants_durable() {
@@ -210,11 +225,11 @@ impl PartitionLog {
             std::mem::forget(unwinding);
             outcome
         });
-        state.leading = false;
         match outcome {
             Ok(led) => self.note(state, led),
             Err(error) => self.poison(state, error),
         }
+        state.leading = false;
         self.announce(state);
     }
 

@@ -1,6 +1,6 @@
 //! What a partition lets go of when descriptors are short: every file that holds nothing unsynced.
 
-use super::commit::State;
+use super::commit::{State, StopOnUnwind};
 use super::log::PartitionLog;
 use super::stop::Stop;
 use super::writer::Writer;
@@ -33,22 +33,35 @@ impl Holder for PartitionLog {
                 return false;
             }
         }
-        match leader.writer.release().and_then(|active| Ok(self.release_segments()? && active)) {
-            Ok(is_done) => is_done,
-            Err(error) => {
-                self.poison(&mut state, error);
-                self.announce_by_others(&mut state);
-                false
-            }
+        // It may sync indexes, which nobody is to wait for who only looks.
+        state.syncing = true;
+        let released = MutexGuard::unlocked(&mut state, || {
+            let unwinding = StopOnUnwind { log: self, working: |state| &mut state.syncing };
+            let released = leader.writer.release();
+            let released = released.and_then(|active| Ok(self.release_segments()? && active));
+            std::mem::forget(unwinding);
+            released
+        });
+        let has_failed = released.is_err();
+        let is_done = released.unwrap_or_else(|error| {
+            self.poison(&mut state, error);
+            false
+        });
+        state.syncing = false;
+        if has_failed || state.asked {
+            self.announce_by_others(&mut state);
         }
+        self.commit.changed.notify_all();
+        is_done
     }
 }
 
 impl PartitionLog {
-    /// Wakers are the users', and not to be called from within another partition's work.
-    fn announce_by_others(&self, state: &mut MutexGuard<'_, State>) {
+    /// Wakers are the users', and not to be called from within another partition's work, nor with a lock in hand.
+    pub(super) fn announce_by_others(&self, state: &mut MutexGuard<'_, State>) {
         state.is_unannounced = true;
         self.commit.changed.notify_all();
+        self.listeners.raise();
         self.ask();
     }
 

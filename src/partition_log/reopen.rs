@@ -80,28 +80,32 @@ impl Failed<'_> {
     /// Takes back what is to be cut, and takes records again. `copy` is where that was kept.
     pub fn reopen(mut self, copy: Option<PathBuf>) -> Result<Outcome> {
         let log = self.log;
-        let seen = log.high_watermark();
         // First of all readers stop at the new end: what is cut was never durable.
         self.begin_life();
         let outcome = self.take_over(copy).map_err(|error| log.place(error))?;
 
         let mut state = log.commit.state.lock();
+        state.upkeep = Upkeep::default();
+        log.publish_ends(&mut state);
         let mut appends = log.appends.lock();
         let is_lost = appends.assigned > self.cut.end.offset;
         let round = appends.fall_back(Some(self.cut.end.offset));
-        appends.stop = None;
+        if matches!(appends.stop, Some(Stop::Failed(_))) {
+            appends.stop = None;
+        }
         drop(appends);
         if is_lost {
             let end = self.cut.end.offset;
-            state.fallbacks.add(round, end, &lost(seen > end));
+            let error = lost(state.seen > end);
+            state.fallbacks.add(round, end, &error);
         }
-        state.stop = None;
-        state.upkeep = Upkeep::default();
+        // A broker that was closed meanwhile, or gave the partition up, is not to find it at work again.
+        state.stop = state.gone.clone();
+        state.seen = 0;
         state.wakes_all = true;
-        log.publish_ends(&state);
         // Whoever leads now finds the new writer.
         drop(self.leader);
-        log.announce(&mut state);
+        log.announce_by_others(&mut state);
         Ok(outcome)
     }
 
@@ -111,6 +115,7 @@ impl Failed<'_> {
         let generation = log.life().generation.saturating_add(1);
         let life = Files::life_after(epochs.clone(), cut.end, generation);
         let mut state = log.commit.state.lock();
+        state.seen = state.seen.max(state.end(log.visible_reach()).offset);
         (state.written, state.durable) = (cut.end, cut.end);
         *log.life.write() = Arc::new(life);
     }

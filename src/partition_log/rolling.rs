@@ -80,11 +80,11 @@ impl PartitionLog {
             std::mem::forget(unwinding);
             synced
         });
-        state.syncing = false;
         match outcome {
             Ok(()) => self.publish_ends(state),
             Err(error) => self.poison(state, error),
         }
+        state.syncing = false;
         self.announce(state);
     }
 

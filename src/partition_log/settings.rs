@@ -92,7 +92,7 @@ impl Drop for Held<'_> {
     fn drop(&mut self) {
         let mut state = self.log.commit.state.lock();
         (state.leading, state.syncing) = (false, false);
-        self.log.announce(&mut state);
+        self.log.announce_by_others(&mut state);
     }
 }
 
@@ -146,14 +146,14 @@ impl PartitionLog {
             Ok(end) => {
                 debug_assert!(end.offset == state.written.offset, "nobody has written");
                 (state.written, state.durable, state.upkeep) = (end, end, Upkeep::default());
-                self.publish_ends(&state);
+                self.publish_ends(&mut state);
                 drop(state);
                 Ok(Some(held))
             }
             Err(error) => {
                 // Before it is let go: nobody may sync again, and believe it.
                 self.poison(&mut state, error.clone());
-                self.announce(&mut state);
+                self.announce_by_others(&mut state);
                 drop(state);
                 Err(self.place(error))
             }
@@ -181,7 +181,7 @@ impl PartitionLog {
         }
         // A lower level acknowledges and shows more, at once.
         state.wakes_all = true;
-        self.announce(&mut state);
+        self.announce_by_others(&mut state);
     }
 
     /// Asks for the syncs that the level asks for.

@@ -89,7 +89,6 @@ impl PartitionLog {
             std::mem::forget(unwinding);
             (synced, held)
         });
-        state.syncing = false;
         match outcome {
             Ok(None) => {}
             Ok(Some(end)) => {
@@ -103,12 +102,13 @@ impl PartitionLog {
             }
             Err(error) => self.poison(state, error),
         }
+        state.syncing = false;
         held
     }
 
     /// Writes the ends at which the partition was opened into its slot.
     pub fn publish(&self) {
-        self.publish_ends(&self.commit.state.lock());
+        self.publish_ends(&mut self.commit.state.lock());
     }
 
     /// The evidence that the log is durable up to `durable`.
@@ -123,12 +123,13 @@ impl PartitionLog {
         }
     }
 
-    /// Writes down how far the log is durable, and how far readers may look. Under the lock of the state, so that
-    /// what is written never falls back.
-    pub(super) fn publish_ends(&self, state: &State) {
+    /// Writes down how far the log is durable, and how far readers may look. It is noted under the lock of the state, so
+    /// that it never falls back, and written without: nobody is to wait for the disk who only looks.
+    pub(super) fn publish_ends(&self, state: &mut MutexGuard<'_, State>) {
         let now = self.context.clock.monotonic();
-        self.context.slot.publish(self.ends_at(state.proven(), state), now);
+        self.context.slot.note(self.ends_at(state.proven(), state), now);
         self.context.checkpoints.set(now.saturating_add(CHECKPOINT_INTERVAL));
+        MutexGuard::unlocked(state, || self.context.slot.write());
     }
 }
 
@@ -153,7 +154,7 @@ impl Chore for PartitionLog {
             self.sync_written(&mut state);
         } else if publish_due(&state).is_some_and(|at| at <= now) {
             state.upkeep.unpublished_since = None;
-            self.publish_ends(&state);
+            self.publish_ends(&mut state);
         }
         if !syncs_apart {
             self.complete_rolled(&mut state);

@@ -18,6 +18,8 @@ pub use std::sync::OnceLock;
 
 pub use shuttle::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+pub use thread::ThreadId;
+
 pub type JoinHandle = thread::JoinHandle<()>;
 
 /// Starts a thread that somebody joins.
@@ -26,7 +28,7 @@ pub fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<Join
 }
 
 /// The thread that asks.
-pub fn current_thread() -> thread::ThreadId {
+pub fn current_thread() -> ThreadId {
     thread::current().id()
 }
 

@@ -17,6 +17,6 @@ use real as chosen;
 
 pub use chosen::{
     AtomicBool, AtomicU64, AtomicUsize, Condvar, JoinHandle, Mutex, MutexGuard, OnceLock, Ordering, RwLock,
-    current_thread, spawn,
+    ThreadId, current_thread, spawn,
 };
 pub use signal::Signal;
