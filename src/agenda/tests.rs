@@ -93,6 +93,17 @@ fn a_chore_runs_when_it_is_due_and_a_reminder_only_brings_it_forward() {
 }
 
 #[test]
+fn a_chore_is_forgotten_with_its_reminder() {
+    let agenda = Agenda::new(Clock::system());
+    let chore = counting(&[]);
+    let reminder = add(&agenda, &chore);
+    reminder.set(3600 * SECOND);
+    assert!(agenda.run_due().is_some());
+    drop(reminder);
+    assert_eq!(agenda.run_due(), None);
+}
+
+#[test]
 fn a_thread_runs_what_is_due_and_ends_when_it_is_told_to() {
     let agenda = Agenda::new(Clock::system());
     let chore = counting(&[Duration::ZERO, Duration::from_millis(1)]);

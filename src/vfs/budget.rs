@@ -144,6 +144,15 @@ impl Tenancy {
     }
 }
 
+/// A holder that has gone is asked for nothing any more.
+impl Drop for Tenancy {
+    fn drop(&mut self) {
+        if self.tenant.queued.load(Ordering::SeqCst) {
+            self.budget.queue.lock().retain(|queued| !Arc::ptr_eq(queued, &self.tenant));
+        }
+    }
+}
+
 impl fmt::Debug for Tenancy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Tenant { used, queued, .. } = &*self.tenant;
