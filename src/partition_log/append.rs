@@ -13,7 +13,7 @@ use crate::record_batch::{RecordParts, size_alone};
 /// Once this much waits, and nobody but the senders writes, the one that brought it there does, without syncing.
 const WRITE_BEHIND: usize = 1024 * 1024;
 /// How long records wait for more, where nobody waits for them.
-const LINGER: Duration = Duration::from_millis(1);
+pub(super) const LINGER: Duration = Duration::from_millis(1);
 
 /// What an append does while the buffer memory is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,14 +97,19 @@ impl PartitionLog {
     /// How soon what has gathered is to leave, if nobody has been asked for that yet.
     fn asks(&self, appends: &Appends) -> Option<Soon> {
         let is_wanted = self.context.has_crew && self.listeners.has_any();
-        let soon = if is_wanted || appends.accumulator.is_full() { Soon::Now } else { Soon::Lingering };
+        let soon = match appends.accumulator.is_full() {
+            _ if is_wanted => Soon::Now,
+            true => Soon::Full,
+            false => Soon::Lingering,
+        };
         self.urgency.raise(soon).then_some(soon)
     }
 
     fn after_append(&self, buffered: usize, if_full: IfFull, asks: Option<Soon>) {
         if let Some(soon) = asks {
             let now = self.context.clock.monotonic();
-            self.reminder.set(if soon == Soon::Now { now } else { now.saturating_add(LINGER) });
+            self.urgency.note(now);
+            self.reminder.set(if soon == Soon::Lingering { now.saturating_add(LINGER) } else { now });
         }
         if !self.context.has_crew {
             if buffered >= WRITE_BEHIND && if_full == IfFull::Wait {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::accumulator::Filled;
+use super::append::LINGER;
 use super::fallbacks::Fallbacks;
 use super::log::PartitionLog;
 use super::rolling::Ended;
@@ -61,6 +62,8 @@ pub(super) struct Upkeep {
     pub rolled: usize,
     /// Since when the visible end has been elsewhere than the slot says.
     pub unpublished_since: Option<Duration>,
+    /// Since when something was written on a synced topic that a batch was full, and that nobody waits for.
+    pub lingering_since: Option<Duration>,
     /// Segments that were rolled on a synced topic, whose indexes may still have to be synced.
     pub ended: Vec<Ended>,
     /// Whether the next log is to be made.
@@ -202,6 +205,28 @@ impl PartitionLog {
         }
     }
 
+    /// A batch is full: it is written, and on a synced topic, if nobody waits, synced a moment later, with what comes until
+    /// then. Returns when that is.
+    pub(super) fn write_full(
+        &self,
+        state: &mut MutexGuard<'_, State>,
+        since: Duration,
+        now: Duration,
+    ) -> Option<Duration> {
+        let since = *state.upkeep.lingering_since.get_or_insert(since);
+        let until = since.saturating_add(LINGER);
+        if self.visible_reach() == Reach::Written || !state.waiting.is_empty() || now >= until {
+            self.lead_for_others(state);
+            return None;
+        }
+        if state.leading {
+            state.asked = true;
+        } else {
+            self.lead(state, Reach::Written);
+        }
+        Some(until)
+    }
+
     fn sync_for_others(&self, state: &mut MutexGuard<'_, State>) {
         if state.syncing {
             state.asked = true;
@@ -269,6 +294,7 @@ impl PartitionLog {
         }
         if led.durable {
             state.durable = end;
+            state.upkeep.lingering_since = None;
             self.publish_ends(state);
         } else if self.visible_reach() == Reach::Written {
             self.note_unsynced(state, led.rolled);

@@ -135,13 +135,16 @@ impl PartitionLog {
 
 impl Chore for PartitionLog {
     fn run(&self, now: Duration) -> Option<Duration> {
-        self.urgency.reset();
+        let full_since = self.urgency.reset();
         let mut state = self.commit.state.lock();
         if state.is_unannounced {
             self.announce(&mut state);
         }
-        if state.stop.is_none() {
-            self.lead_for_others(&mut state);
+        let mut lingers_until = None;
+        match full_since {
+            _ if state.stop.is_some() => {}
+            Some(since) => lingers_until = self.write_full(&mut state, since, now),
+            None => self.lead_for_others(&mut state),
         }
         if state.stop.is_some() {
             return None;
@@ -165,7 +168,7 @@ impl Chore for PartitionLog {
         }
         // Whoever syncs at this moment reminds of the next time.
         let sync_due = self.sync_due(&state).filter(|_| !is_due);
-        sync_due.into_iter().chain(publish_due(&state)).min()
+        sync_due.into_iter().chain(publish_due(&state)).chain(lingers_until).min()
     }
 }
 

@@ -53,6 +53,11 @@ impl Waiting {
         self.queue(registration.reach).remove(&registration.place)
     }
 
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.written.is_empty() && self.durable.is_empty()
+    }
+
     /// Whether somebody waits for stable storage.
     pub fn wants_durable(&self) -> bool {
         !self.durable.is_empty()

@@ -135,6 +135,10 @@ impl SealedSegment {
     }
 
     fn hint(&self, opened: &Opened, offset: Offset) -> Result<Option<OffsetEntry>> {
+        if offset <= self.base {
+            // It stands first.
+            return Ok(None);
+        }
         let relative = u32::try_from(offset.saturating_sub(self.base)).unwrap_or(u32::MAX);
         let found = opened.index.lock().floor(relative);
         found.doing("read", &self.dir.file(SegmentFile::OffsetIndex, self.base))

@@ -268,9 +268,20 @@ fn what_nobody_waits_for_is_acknowledged_after_a_moment() {
 fn a_full_batch_leaves_at_once() {
     let place = Place::new(false);
     let value = "x".repeat(17_000);
+    place.vfs.take_calls();
     _ = place.send(&value);
+    assert_eq!(place.broker.tick().unwrap(), Some(LINGER));
+    let calls = place.vfs.take_calls();
+    assert!(calls.iter().any(|call| call == WRITE) && !calls.iter().any(|call| call == SYNC), "{calls:?}");
+    _ = place.send(&value);
+    place.clock.advance(LINGER);
     place.broker.tick().unwrap();
-    assert_eq!(place.found().len(), 1, "without the linger");
+    assert_eq!(place.found().len(), 2, "synced with what has come meanwhile");
+    // With somebody who waits, at once.
+    let mut delivery = place.send(&value);
+    assert!(poll(&mut delivery, &Arc::new(Counting::default())).is_pending());
+    place.broker.tick().unwrap();
+    assert_eq!(place.found().len(), 3);
 }
 
 /// The caller has his answer when his time has passed, whatever the disk does.
