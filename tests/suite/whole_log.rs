@@ -198,7 +198,8 @@ fn without_threads_senders_write_what_nobody_waits_for() {
 
 #[test]
 fn small_records_share_batches_and_large_ones_stand_alone() {
-    let broker = Broker::in_memory().unwrap();
+    // Nobody takes a batch before it is full.
+    let broker = options().in_memory().unwrap();
     let topic = broker.create_topic("t", TopicConfig::new()).unwrap();
     let producer = topic.producer();
     for size in [100; 300].into_iter().chain([20_000, 100, 50_000, 50_000]) {
