@@ -167,7 +167,9 @@ fn wait_for_end(shared: &Shared, deadline: Duration) -> Result<()> {
             };
         }
         if clock.monotonic() >= deadline && shared.closing.is_late_now() {
-            shared.logs.lock().iter().for_each(|log| log.abandon());
+            // Wakers may do anything, and are called without a lock.
+            let logs = shared.logs.lock().clone();
+            logs.iter().for_each(|log| log.abandon());
             return Err(late());
         }
         clock.wait(ended, seen, deadline);
