@@ -289,7 +289,8 @@ impl PartitionLog {
         }
         state.written = end;
         self.note_ended(state, led.ended);
-        if led.is_near_end {
+        // Where a roll waits for no sync, making the next log beside the appends holds them up longer than the roll.
+        if led.is_near_end && self.visible_reach() == Reach::Durable {
             self.note_near_end(state);
         }
         if led.durable {
