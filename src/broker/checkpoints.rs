@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::topic_logs::Topics;
+use super::topic_logs::{Topics, all_logs};
 use crate::agenda::Chore;
 use crate::checkpoint;
 use crate::error::{IoContext, Result};
@@ -63,8 +63,7 @@ impl Chore for Checkpoints {
         if !*is_open {
             return None;
         }
-        let logs: Vec<_> =
-            self.topics.read().values().flat_map(|topic| topic.logs.iter()).map(Arc::clone).collect();
+        let logs = all_logs(&self.topics.read());
         // Nobody but Kafka misses them, and the next ones come with the next records.
         _ = write(self.vfs.as_ref(), &self.root, &logs);
         None

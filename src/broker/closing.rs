@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::marker;
 use super::reserve::with_reserve;
 use super::shared::{Shared, closed};
+use super::topic_logs::all_logs;
 use crate::agenda::Crew;
 use crate::error::{Error, ErrorKind, Result, worse};
 use crate::partition_log::{PartitionLog, check_process};
@@ -131,8 +132,7 @@ fn end(shared: &Arc<Shared>, timeout: Duration, ending: Phase) -> Result<()> {
     if shared.closing.begin(ending) {
         shared.is_open.store(false, Ordering::SeqCst);
         // Without the lock of the topics, which somebody may hold at whom the disk hangs.
-        let logs: Vec<_> =
-            shared.topics.read().values().flat_map(|topic| topic.logs.iter()).cloned().collect();
+        let logs = all_logs(&shared.topics.read());
         logs.iter().for_each(|log| log.refuse_appends());
         shared.logs.lock().extend(logs);
         let its = Arc::clone(shared);
@@ -179,8 +179,7 @@ fn wait_for_end(shared: &Shared, deadline: Duration) -> Result<()> {
 /// What is done when it returns is done, and the lock is free.
 fn close_all(shared: &Arc<Shared>, deadline: Duration) -> Result<()> {
     let failed = shared.admin.lock().begin_closing();
-    let topics = std::mem::take(&mut *shared.topics.write());
-    let logs: Vec<_> = topics.values().flat_map(|topic| topic.logs.iter()).map(Arc::clone).collect();
+    let logs = all_logs(&std::mem::take(&mut *shared.topics.write()));
     // Those that were created meanwhile, too.
     shared.logs.lock().clone_from(&logs);
     shared.closing.closers.lock().push(current_thread());

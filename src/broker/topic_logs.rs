@@ -13,6 +13,11 @@ use crate::sync::RwLock;
 /// The topics of an open directory.
 pub type Topics = RwLock<BTreeMap<TopicName, Arc<TopicLogs>>>;
 
+/// The partitions of all these topics.
+pub fn all_logs(topics: &BTreeMap<TopicName, Arc<TopicLogs>>) -> Vec<Arc<PartitionLog>> {
+    topics.values().flat_map(|topic| topic.logs.iter()).map(Arc::clone).collect()
+}
+
 /// The partitions of a topic, with what is known of it.
 #[derive(Debug)]
 pub struct TopicLogs {

@@ -13,12 +13,11 @@ impl Holder for PartitionLog {
     /// partition at work is passed over. What is written and not synced is synced first, for a failure of that sync is
     /// told once, and only to those who have the file open.
     fn release(&self) -> bool {
-        let Some(leader) = self.commit.leader.try_lock() else { return false };
+        let Some(mut leader) = self.commit.leader.try_lock() else { return false };
         let Some(mut state) = self.commit.state.try_lock() else { return false };
-        if state.leading || state.syncing {
+        if state.is_at_work() {
             return false;
         }
-        let mut leader = leader;
         if self.is_unsynced(&state, &leader.writer) {
             if state.stop.is_some() {
                 // Whoever closes it syncs it.

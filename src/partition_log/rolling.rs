@@ -1,8 +1,9 @@
 //! What of a roll is done off the append path: before it, the next log is made; behind it, indexes are synced.
 //!
-//! On a synced topic the log of a segment that ends is synced before the next one gets its name. Its indexes are synced
-//! behind the roll, where threads do it at once, and else in it. Until they are, the proven end stays at the end of that segment, though more is durable: so
-//! recovery makes the indexes again, and nobody takes them for whole, Kafka's recovery point included.
+//! Both are for synced topics. The log of a segment that ends is synced before the next one gets its name. Its indexes
+//! are synced behind the roll, where threads do it at once, and else in it. Until they are, the proven end stays at the
+//! end of that segment, though more is durable: so recovery makes the indexes again, and nobody takes them for whole,
+//! Kafka's recovery point included.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! What a partition does when time has passed, or when it is asked to: it leads for others, syncs what was acknowledged before, and writes down how far readers
-//! may look.
+//! What a partition does when time has passed, or when it is asked to: it leads for others, syncs what was acknowledged
+//! before, and writes down how far readers may look.
 
 use std::time::Duration;
 
