@@ -3,6 +3,7 @@
 //! It is stored with the topic, so that reopening needs none.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -46,14 +47,6 @@ impl Durability {
         self != Self::Synced
     }
 
-    fn parse(text: &str) -> Option<Self> {
-        match text {
-            "synced" => Some(Self::Synced),
-            "os" => Some(Self::Os),
-            _ => text.strip_prefix("interval:")?.parse().ok().map(Duration::from_millis).map(Self::Interval),
-        }
-    }
-
     /// The one way in which it is written: whole milliseconds, at least one.
     fn is_valid(self) -> bool {
         match self {
@@ -63,6 +56,30 @@ impl Durability {
             }
             Self::Synced | Self::Os => true,
         }
+    }
+}
+
+/// Reads what [`Display`](fmt::Display) writes.
+///
+/// ```
+/// use ottla::Durability;
+/// use std::time::Duration;
+/// assert_eq!("interval:100".parse::<Durability>()?, Durability::Interval(Duration::from_millis(100)));
+/// # Ok::<(), ottla::Error>(())
+/// ```
+impl FromStr for Durability {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let level = match text {
+            "synced" => Some(Self::Synced),
+            "os" => Some(Self::Os),
+            _ => text
+                .strip_prefix("interval:")
+                .and_then(|millis| millis.parse().ok())
+                .map(|millis| Self::Interval(Duration::from_millis(millis))),
+        };
+        level.filter(|level| level.is_valid()).ok_or_else(|| invalid("durability", text, Self::EXPECTS))
     }
 }
 
@@ -303,7 +320,7 @@ static ENTRIES: [Entry; 7] = [
         name: "durability",
         expects: Durability::EXPECTS,
         get: |config| config.durability.map_or_else(|| "the broker's".to_owned(), |level| level.to_string()),
-        set: |config, text| Durability::parse(text).map(|level| config.durability = Some(level)),
+        set: |config, text| text.parse().ok().map(|level| config.durability = Some(level)),
         in_bounds: |config| config.durability.is_none_or(Durability::is_valid),
     },
 ];
@@ -360,9 +377,11 @@ mod tests {
         assert!(TopicConfig::new().segment_bytes(MAX_I32 + 1).validate().is_err());
         assert!(TopicConfig::new().segment_ms(Duration::ZERO).validate().is_err());
         for (interval, possible) in [("0", false), ("1", true), ("86400000", true)] {
-            let config = TopicConfig::new().set("durability", &format!("interval:{interval}")).unwrap();
-            assert_eq!(config.validate().is_ok(), possible, "{interval}");
+            let config = TopicConfig::new().set("durability", &format!("interval:{interval}"));
+            assert_eq!(config.is_ok(), possible, "{interval}");
         }
+        let never = Durability::Interval(Duration::ZERO);
+        assert!(TopicConfig::new().durability(never).validate().is_err());
         let odd = Durability::Interval(Duration::from_micros(1500));
         assert!(TopicConfig::new().durability(odd).validate().is_err(), "not in whole milliseconds");
         assert!(TopicConfig::new().partitions(MAX_PARTITIONS).validate().is_ok());

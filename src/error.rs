@@ -81,7 +81,7 @@ pub enum ErrorKind {
     Indeterminate,
     /// Another process, or another handle of this one, has the directory open.
     DirectoryInUse,
-    /// The path is no data directory of ours, and not an empty one either.
+    /// The path is no data directory of ours, and cannot become one, or is [not to](crate::BrokerOptions::create_if_missing).
     DirectoryNotOurs,
     /// The broker was opened by the process that this one was forked off; nothing was done.
     ForkedProcess,

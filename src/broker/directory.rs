@@ -40,6 +40,12 @@ pub fn not_ours(root: &Path, what: &str) -> Error {
         .advise("open an empty directory, or one that ottla made; nothing was changed")
 }
 
+pub fn absent(root: &Path) -> Error {
+    Error::new(ErrorKind::DirectoryNotOurs, "there is no data directory here, and none is to be made")
+        .in_file(root)
+        .advise("nothing was changed")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

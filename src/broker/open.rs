@@ -9,7 +9,7 @@ use super::Broker;
 use super::candidate::{Candidate, OpenLog};
 use super::checkpoints::{self, Checkpoints};
 use super::closing::{Closing, Lease};
-use super::directory::{Verdict, judge, not_ours};
+use super::directory::{Verdict, absent, judge, not_ours};
 use super::environment::Environment;
 use super::manifest::{Manifest, TopicEntry};
 use super::marker::{self, Marker};
@@ -54,11 +54,14 @@ impl BrokerOptions {
 fn open(vfs: Arc<dyn Vfs>, root: &Path, options: BrokerOptions) -> Result<Arc<Shared>> {
     let budget = Budget::new(options.open_files);
     let vfs = Arc::new(BudgetedVfs::new(vfs, &budget)) as Arc<dyn Vfs>;
-    create_missing(vfs.as_ref(), root)?;
-    judge_directory(vfs.as_ref(), root)?;
+    let may_create = options.create_if_missing;
+    if may_create {
+        create_missing(vfs.as_ref(), root)?;
+    }
+    judge_directory(vfs.as_ref(), root, may_create)?;
     let lock = take_lock(vfs.as_ref(), root)?;
     // Once more, now that nobody else can change it.
-    let verdict = judge_directory(vfs.as_ref(), root)?;
+    let verdict = judge_directory(vfs.as_ref(), root, may_create)?;
     let found = match verdict {
         Verdict::New => None,
         Verdict::Ours => Some(Found::read(vfs.as_ref(), root)?),
@@ -292,9 +295,13 @@ fn create_missing(vfs: &dyn Vfs, root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn judge_directory(vfs: &dyn Vfs, root: &Path) -> Result<Verdict> {
+fn judge_directory(vfs: &dyn Vfs, root: &Path, may_create: bool) -> Result<Verdict> {
     match vfs.read_dir(root) {
-        Ok(entries) => judge(root, &entries),
+        Ok(entries) => match judge(root, &entries)? {
+            Verdict::New if !may_create => Err(absent(root)),
+            verdict => Ok(verdict),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !may_create => Err(absent(root)),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
             Err(not_ours(root, "the path is not a directory"))
         }

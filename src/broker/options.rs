@@ -18,6 +18,7 @@ const FEWEST_OPEN_FILES: usize = 16;
 /// ```
 #[derive(Clone, Debug)]
 pub struct BrokerOptions {
+    pub(super) create_if_missing: bool,
     pub(super) batch_size: usize,
     pub(super) memory_maps: bool,
     pub(super) durability: Durability,
@@ -37,6 +38,7 @@ pub struct BrokerOptions {
 impl Default for BrokerOptions {
     fn default() -> Self {
         Self {
+            create_if_missing: true,
             batch_size: 16 * 1024,
             memory_maps: true,
             durability: Durability::Synced,
@@ -59,6 +61,15 @@ impl BrokerOptions {
     #[cfg(feature = "test-util")]
     pub(crate) fn relying_on_ticks(mut self) -> Self {
         self.ticks_come = true;
+        self
+    }
+
+    /// Whether a data directory is made where there is none. Default: `true`; with `false`, opening a path at which nothing
+    /// is, or an empty directory, fails with [`DirectoryNotOurs`](ErrorKind::DirectoryNotOurs), and makes nothing: for
+    /// tools that look at what is there.
+    #[must_use]
+    pub fn create_if_missing(mut self, on: bool) -> Self {
+        self.create_if_missing = on;
         self
     }
 

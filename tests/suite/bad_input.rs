@@ -153,6 +153,20 @@ fn a_path_that_is_a_file_or_cannot_be_made() {
 }
 
 #[test]
+fn nothing_is_made_where_nothing_is_to_be_made() {
+    let dir = TempDir::new("not-made");
+    let open = |path: &Path| Broker::options().create_if_missing(false).open(path);
+    std::fs::create_dir(dir.path().join("empty")).unwrap();
+    for path in ["empty", "missing", "missing/below"].map(|name| dir.path().join(name)) {
+        let error = open(&path).unwrap_err();
+        assert_eq!((error.kind(), error.file()), (ErrorKind::DirectoryNotOurs, Some(path.as_path())));
+    }
+    assert!(dir.content().is_empty() && !dir.path().join("missing").exists(), "not even a lock file");
+    drop(Broker::open(dir.path().join("empty")).unwrap());
+    drop(open(&dir.path().join("empty")).unwrap());
+}
+
+#[test]
 fn a_directory_with_foreign_data() {
     for (name, content) in
         [("notes.txt", "mine"), ("orders-0/00000000000000000000.log", ""), ("meta.properties", "")]
