@@ -1,0 +1,224 @@
+//! What can be asked for: the arguments, their help, and examples.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use ottla::{Durability, Offset, PartitionId, Timestamp};
+
+use crate::format::Format;
+
+const EXAMPLES: &str = "\
+Examples:
+  ottla topic create orders --partitions 3
+  echo 'order-42=paid' | ottla produce orders --key-separator =
+  ottla consume orders --format '%p %o %k: %s\\n'
+  ottla produce journal --create < journal.txt
+  OTTLA_DIR=/var/lib/service ottla topic list
+
+A directory has one owner at a time: a service that has it open is named in the error.
+Exit codes: 0 done, 1 failed, with the reason on standard error, 2 wrong usage.";
+
+const PRODUCE_EXAMPLES: &str = "\
+Examples:
+  ottla produce journal --create < journal.txt
+  ottla produce orders --key-separator : < orders.txt
+  tail -n +1001 journal.txt | ottla produce journal    # go on after `durable 1000`
+
+`durable N` on standard error says that the first N lines are on stable storage, in their order.
+Lines behind it may or may not be there when this was killed, or has failed.";
+
+const CONSUME_EXAMPLES: &str = "\
+Examples:
+  ottla consume journal > journal.txt
+  ottla consume orders --partition 0 --offset 100 --max 10
+  ottla consume orders --partition 0 --offset -10      # the last ten
+  ottla consume orders --timestamp 2026-01-31T12:00:00Z
+  ottla consume orders --format '%t-%p@%o %T %h %k=%s\\n'
+  ottla consume orders --json | jq .value
+
+Format:
+  %t topic   %p partition   %o offset   %T timestamp in milliseconds, -1 without one
+  %k key     %s value       %h headers, as name=value,name=value; a null header value is NULL
+  %K and %S the sizes of key and value in bytes, -1 for null; %R that of the value in 4 bytes, big-endian
+  \\n \\r \\t \\\\ \\xHH bytes; %% a percent sign. A null key or value prints nothing.";
+
+/// Apache Kafka's commit log, in a directory: topics, records in, records out.
+#[derive(Debug, Parser)]
+#[command(name = "ottla", version, after_help = EXAMPLES, propagate_version = true)]
+pub struct Args {
+    /// The data directory
+    #[arg(long, global = true, value_name = "DIR", env = "OTTLA_DIR", default_value = "./data")]
+    pub dir: PathBuf,
+
+    /// Print JSON instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Create, list, describe, alter and delete topics
+    #[command(subcommand)]
+    Topic(Topic),
+    /// Send a record for each line of standard input
+    Produce(Produce),
+    /// Print the records of a topic, from its start to its high watermark
+    Consume(Consume),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Topic {
+    /// Create a topic, and the data directory if there is none
+    #[command(
+        after_help = "Example:\n  ottla topic create orders --partitions 3 --config segment.bytes=67108864"
+    )]
+    Create {
+        name: String,
+        /// How many partitions it has
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        partitions: PartitionId,
+        /// A setting by Kafka's name; may be repeated
+        #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
+        config: Vec<(String, String)>,
+    },
+    /// List the topics, a name a line
+    List,
+    /// Show a topic: its id, its settings, the offsets of its partitions
+    Describe { name: String },
+    /// Change settings of a topic, or add partitions
+    #[command(after_help = "Example:\n  ottla topic alter orders --config durability=interval:100")]
+    Alter {
+        name: String,
+        /// A setting by Kafka's name; may be repeated. What is not named stays as it is
+        #[arg(long, value_name = "NAME=VALUE", value_parser = setting, required_unless_present = "partitions")]
+        config: Vec<(String, String)>,
+        /// How many partitions it is to have, not fewer than now; most keys go to another one then
+        #[arg(long, value_name = "N")]
+        partitions: Option<PartitionId>,
+    },
+    /// Delete a topic with all its records
+    Delete { name: String },
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = PRODUCE_EXAMPLES)]
+pub struct Produce {
+    pub topic: String,
+
+    /// Create the topic, and the data directory, if it is not there
+    #[arg(long)]
+    pub create: bool,
+
+    /// What ends the key in a line; without it, records have no key
+    #[arg(long, value_name = "S", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub key_separator: Option<String>,
+
+    /// The partition; by default that of the key, or any
+    #[arg(long, value_name = "P")]
+    pub partition: Option<PartitionId>,
+
+    /// A stronger durability than the topic's: synced, or interval: and milliseconds
+    #[arg(long, value_name = "LEVEL", value_parser = durability)]
+    pub durability: Option<Durability>,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = CONSUME_EXAMPLES)]
+pub struct Consume {
+    pub topic: String,
+
+    #[command(flatten)]
+    pub start: Start,
+
+    /// This partition alone; by default all, one after the other
+    #[arg(long, value_name = "P")]
+    pub partition: Option<PartitionId>,
+
+    /// End after so many records
+    #[arg(long, value_name = "N")]
+    pub max: Option<u64>,
+
+    /// How a record is printed, in kcat's letters
+    #[arg(long, value_name = "FMT", default_value = "%s\\n", conflicts_with = "json")]
+    pub format: Format,
+}
+
+/// Where to begin; at the log start if nothing is said.
+#[derive(Debug, ClapArgs)]
+#[group(multiple = false)]
+pub struct Start {
+    /// Begin at the log start, as by default
+    #[arg(long)]
+    pub from_beginning: bool,
+
+    /// Begin at this offset; -N begins N records before the end
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub offset: Option<Place>,
+
+    /// Begin at the first record of this time or later: milliseconds since 1970, or 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "T", value_parser = timestamp)]
+    pub timestamp: Option<Timestamp>,
+}
+
+/// What `--offset` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    At(Offset),
+    BeforeEnd(Offset),
+}
+
+impl std::str::FromStr for Place {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.strip_prefix('-') {
+            Some(count) => count.parse().map(Self::BeforeEnd),
+            None => text.parse().map(Self::At),
+        }
+    }
+}
+
+fn setting(text: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = text.split_once('=').ok_or("it takes a name, =, and a value")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn durability(text: &str) -> Result<Durability, String> {
+    text.parse().map_err(|error: ottla::Error| error.to_string())
+}
+
+fn timestamp(text: &str) -> Result<Timestamp, &'static str> {
+    const EXPECTS: &str = "it takes milliseconds since 1970, or a time as 2026-01-31T12:00:00Z";
+    if let Ok(millis) = text.parse::<u64>() {
+        return Timestamp::try_from(millis).map_err(|_| EXPECTS);
+    }
+    let time = humantime::parse_rfc3339_weak(text).map_err(|_| EXPECTS)?;
+    let since = time.duration_since(std::time::UNIX_EPOCH).map_err(|_| EXPECTS)?;
+    Timestamp::try_from(since.as_millis()).map_err(|_| EXPECTS)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_time_is_in_milliseconds_or_written_out() {
+        assert_eq!(timestamp("0"), Ok(0));
+        assert_eq!(timestamp("1700000000000"), Ok(1_700_000_000_000));
+        assert_eq!(timestamp("2023-11-14T22:13:20Z"), Ok(1_700_000_000_000));
+        assert_eq!(timestamp("2023-11-14 22:13:20.5"), Ok(1_700_000_000_500));
+        for odd in ["", "-1", "now", "18446744073709551615", "1969-12-31T23:59:59Z"] {
+            assert!(timestamp(odd).is_err(), "{odd}");
+        }
+    }
+}

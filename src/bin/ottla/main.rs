@@ -1,0 +1,48 @@
+//! The command line: the console tools of Kafka, on a data directory.
+//!
+//! A user of the library like any other: it sees nothing but the public interface.
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod args;
+mod consume;
+mod failure;
+mod format;
+mod intake;
+mod json;
+mod lines;
+mod output;
+mod produce;
+mod progress;
+mod session;
+mod topic;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Command};
+use failure::Failure;
+use output::Output;
+use session::Session;
+
+fn main() -> ExitCode {
+    // Wrong usage ends here, with exit code 2 and what is right.
+    let args = Args::parse();
+    let output = Output::new(args.json);
+    match run(&args, output) {
+        Ok(()) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output.complain(&failure);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args, output: Output) -> Result<(), Failure> {
+    let session = Session::new(&args.dir, output);
+    match &args.command {
+        Command::Topic(command) => topic::run(command, &session, output),
+        Command::Produce(produce) => produce::run(produce, &session, output),
+        Command::Consume(consume) => consume::run(consume, &session, output),
+    }
+}

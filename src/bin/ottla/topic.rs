@@ -1,0 +1,146 @@
+//! `ottla topic`: create, list, describe, alter, delete.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use ottla::{ErrorKind, PartitionId, Topic, TopicConfig};
+use serde::Serialize;
+
+use crate::args;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::progress::Progress;
+use crate::session::{Missing, Session};
+
+pub fn run(command: &args::Topic, session: &Session, output: Output) -> Result<(), Failure> {
+    match command {
+        args::Topic::Create { name, partitions, config } => {
+            // Before there is a directory.
+            let config = with_settings(TopicConfig::new().partitions(*partitions), config)?;
+            session.with(Missing::IsCreated, |broker| {
+                let _progress = Progress::of_unknown("creating the topic");
+                broker.create_topic(name, config).map_err(|error| {
+                    Failure::from(error).hint(ErrorKind::TopicAlreadyExists, "`ottla topic alter` changes it")
+                })?;
+                output.print(&Done::Created(name))
+            })
+        }
+        args::Topic::List => session.with(Missing::IsAnError, |broker| {
+            let topics = broker.topics()?;
+            output.print(&List(topics.iter().map(Listed::new).collect()))
+        }),
+        args::Topic::Describe { name } => {
+            session.with(Missing::IsAnError, |broker| output.print(&Description::new(&broker.topic(name)?)))
+        }
+        args::Topic::Alter { name, config, partitions } => session.with(Missing::IsAnError, |broker| {
+            let current = broker.topic(name)?.config();
+            let altered = with_settings(current, config)?;
+            let altered = match partitions {
+                Some(count) => altered.partitions(*count),
+                None => altered,
+            };
+            let _progress = Progress::of_unknown("altering the topic");
+            broker.alter_topic(name, altered)?;
+            output.print(&Done::Altered(name))
+        }),
+        args::Topic::Delete { name } => session.with(Missing::IsAnError, |broker| {
+            let _progress = Progress::of_unknown("deleting the topic");
+            broker.delete_topic(name)?;
+            output.print(&Done::Deleted(name))
+        }),
+    }
+}
+
+fn with_settings(config: TopicConfig, settings: &[(String, String)]) -> Result<TopicConfig, Failure> {
+    Ok(settings.iter().try_fold(config, |config, (name, value)| config.set(name, value))?)
+}
+
+/// What was done, in Kafka's words.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Done<'a> {
+    Created(&'a str),
+    Altered(&'a str),
+    Deleted(&'a str),
+}
+
+impl fmt::Display for Done<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Created(name) => writeln!(f, "Created topic {name}."),
+            Self::Altered(name) => writeln!(f, "Altered topic {name}."),
+            Self::Deleted(name) => writeln!(f, "Deleted topic {name}."),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct List(Vec<Listed>);
+
+#[derive(Serialize)]
+struct Listed {
+    topic: String,
+    partitions: PartitionId,
+}
+
+impl Listed {
+    fn new(topic: &Topic) -> Self {
+        Self { topic: topic.name().to_owned(), partitions: topic.partition_count() }
+    }
+}
+
+impl fmt::Display for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|listed| writeln!(f, "{}", listed.topic))
+    }
+}
+
+#[derive(Serialize)]
+struct Description {
+    topic: String,
+    id: String,
+    config: BTreeMap<&'static str, String>,
+    partitions: Vec<PartitionState>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PartitionState {
+    partition: PartitionId,
+    log_start_offset: u64,
+    high_watermark: u64,
+    log_end_offset: u64,
+}
+
+impl Description {
+    fn new(topic: &Topic) -> Self {
+        let partitions = topic.partitions().map(|partition| PartitionState {
+            partition: partition.id(),
+            log_start_offset: partition.log_start_offset(),
+            high_watermark: partition.high_watermark(),
+            log_end_offset: partition.log_end_offset(),
+        });
+        Self {
+            topic: topic.name().to_owned(),
+            id: topic.id().to_string(),
+            partitions: partitions.collect(),
+            config: topic.config().entries().collect(),
+        }
+    }
+}
+
+/// As `kafka-topics --describe` prints it: tabs between, a line for the topic and one for each partition.
+impl fmt::Display for Description {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { topic, id, config, partitions } = self;
+        let config: Vec<_> = config.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        write!(f, "Topic: {topic}\tTopicId: {id}\tPartitionCount: {}", partitions.len())?;
+        writeln!(f, "\tConfigs: {}", config.join(","))?;
+        for state in partitions {
+            let PartitionState { partition, log_start_offset, high_watermark, log_end_offset } = state;
+            write!(f, "\tTopic: {topic}\tPartition: {partition}\tLogStartOffset: {log_start_offset}")?;
+            writeln!(f, "\tHighWatermark: {high_watermark}\tLogEndOffset: {log_end_offset}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,7 @@
+//! The command line, called as users call it: the binary, its streams, its exit code.
+
+mod bad_input;
+mod commands;
+mod streams;
+mod support;
+mod terminal;
