@@ -187,3 +187,37 @@ fn standard_error_may_be_closed_and_a_full_disk_is_an_error() {
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(message.starts_with("ottla: could not write to standard output: "), "{message}");
 }
+
+/// A file that may grow no more is a full disk to whoever writes it, and a small batch would still get in.
+#[test]
+fn what_a_full_disk_does_not_take_leaves_no_gap() {
+    let place = Place::new("full");
+    let lines: String = (0..30_000).map(|number| format!("key-{} {}\n", number % 7, line(number))).collect();
+    for (topic, partitions, options) in
+        [("one", 1, ""), ("any", 3, ""), ("keyed", 3, "--key-separator ' '"), ("named", 3, "--partition 2")]
+    {
+        place.ok(&["topic", "create", topic, "--partitions", &partitions.to_string()], "");
+        let produce = format!("'{}' produce {topic} {options}", env!("CARGO_BIN_EXE_ottla"));
+        let shell = format!("trap '' XFSZ; ulimit -f 1000; exec {produce}");
+        let answer = place.feed(place.shell(&shell), &lines);
+        assert_eq!(answer.code, 1, "{answer:?}");
+        assert!(answer.stderr.contains("File too large"), "the reason, not what came of it: {answer:?}");
+        let told = answer.stderr.lines().rfind(|line| line.starts_with("durable ")).unwrap_or("durable 0");
+        let durable: usize = told["durable ".len()..].parse().unwrap();
+
+        let mut there = Vec::new();
+        for partition in 0..partitions {
+            let values = place.ok(&["consume", topic, "--partition", &partition.to_string()], "");
+            let number = |line: &str| line.split(' ').find_map(|word| word.parse::<usize>().ok()).unwrap();
+            let numbers: Vec<_> = values.lines().map(number).collect();
+            assert!(numbers.is_sorted(), "{topic}-{partition} has another order");
+            there.extend(numbers);
+        }
+        there.sort_unstable();
+        let whole = there.iter().zip(0..).take_while(|(there, number)| *there == number).count();
+        assert!(durable <= whole && whole < 30_000, "{topic}: {whole} lines are there, {durable} durable");
+        if ["one", "named"].contains(&topic) {
+            assert_eq!(whole, there.len(), "{topic} has a gap");
+        }
+    }
+}

@@ -40,8 +40,18 @@ impl Place {
         command
     }
 
+    /// What the shell makes of a line.
+    pub fn shell(&self, line: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", line]).current_dir(&self.0).env_remove("OTTLA_DIR");
+        command
+    }
+
     pub fn call(&self, args: &[&str], stdin: impl AsRef<[u8]>) -> Answer {
-        let mut command = self.command(args);
+        self.feed(self.command(args), stdin)
+    }
+
+    pub fn feed(&self, mut command: Command, stdin: impl AsRef<[u8]>) -> Answer {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut input = child.stdin.take().unwrap();

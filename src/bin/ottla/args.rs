@@ -25,7 +25,7 @@ Examples:
   tail -n +1001 journal.txt | ottla produce journal    # go on after `durable 1000`
 
 `durable N` on standard error says that the first N lines are on stable storage, in their order.
-Lines behind it may or may not be there when this was killed, or has failed.";
+When this was killed or has failed, more may be there: in each partition the next lines, without a gap.";
 
 const CONSUME_EXAMPLES: &str = "\
 Examples:

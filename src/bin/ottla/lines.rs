@@ -1,11 +1,14 @@
 //! Standard input, line by line, with a bound on what a line may take.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, BufReader, Read};
+
+/// How much is read at once.
+const BUFFER: usize = 256 * 1024;
 
 /// The lines of a stream, without their line ends; a `\r` before one belongs to the line.
 #[derive(Debug)]
 pub struct Lines<R> {
-    reader: R,
+    reader: BufReader<R>,
     line: Vec<u8>,
     most: usize,
     number: u64,
@@ -19,15 +22,21 @@ pub enum Line<'a> {
     End,
 }
 
-impl<R: BufRead> Lines<R> {
+impl<R: Read> Lines<R> {
     /// `most`: the size of the longest line, in bytes.
     pub fn new(reader: R, most: usize) -> Self {
+        let reader = BufReader::with_capacity(BUFFER, reader);
         Self { reader, line: Vec::new(), most, number: 0 }
     }
 
     /// Of the line that came last, from 1.
     pub fn number(&self) -> u64 {
         self.number
+    }
+
+    /// Whether the next line has come whole, so that reading it waits for nobody.
+    pub fn is_ready(&self) -> bool {
+        self.reader.buffer().contains(&b'\n')
     }
 
     pub fn next(&mut self) -> io::Result<Line<'_>> {
@@ -64,7 +73,7 @@ mod tests {
         let mut lines = Lines::new(&b"123\n12345\n"[..], 3);
         assert_eq!(lines.next().unwrap(), Line::Whole(b"123"));
         assert_eq!(lines.next().unwrap(), Line::TooLong);
-        let mut endless = Lines::new(io::BufReader::new(io::repeat(b'x')), 1000);
+        let mut endless = Lines::new(io::repeat(b'x'), 1000);
         assert_eq!(endless.next().unwrap(), Line::TooLong);
         assert!(endless.line.capacity() < 10_000);
     }

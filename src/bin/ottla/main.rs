@@ -11,8 +11,10 @@ mod intake;
 mod json;
 mod lines;
 mod output;
+mod pending;
 mod produce;
 mod progress;
+mod sender;
 mod session;
 mod topic;
 

@@ -8,9 +8,10 @@ use serde::Serialize;
 
 use crate::args::Produce;
 use crate::failure::Failure;
-use crate::intake::{End, Intake, Sender};
+use crate::intake::{End, Intake};
 use crate::output::Output;
 use crate::progress::Progress;
+use crate::sender::Sender;
 use crate::session::{Missing, Session};
 
 /// How long it takes at most until something is told to be durable.
@@ -24,7 +25,7 @@ pub fn run(args: &Produce, session: &Session, output: Output) -> Result<(), Fail
         if let Some(partition) = args.partition {
             topic.partition(partition)?;
         }
-        let intake = Intake::start(Sender::new(args, &topic))?;
+        let intake = Intake::start(Sender::new(args, &topic)?)?;
         report(&intake, &topic.producer().synced(), sync_every, output)
     })
 }
@@ -82,7 +83,8 @@ fn report(
         };
         let end = wait();
         let lines = intake.lines();
-        if lines > durable {
+        // A sender that failed may have failed because of what comes to light here.
+        if lines > durable || end.is_some() {
             sync_due = Instant::now() + sync_every;
             producer.flush()?;
             durable = lines;
