@@ -7,6 +7,7 @@ use crate::broker::{Broker, BrokerOptions, Manifest};
 use crate::error::Result;
 use crate::model::{Offset, Record, Timestamp, TopicId};
 use crate::partition_log::LeaderEpochs;
+use crate::producer_snapshot::ProducerSnapshot;
 use crate::record_batch::{BatchBuilder, RecordBatch, RecordParts};
 
 #[cfg(ottla_check)]
@@ -53,6 +54,11 @@ pub fn decode_manifest(bytes: &[u8]) -> Result<String> {
 /// Reads a leader epoch checkpoint, and writes it again.
 pub fn decode_leader_epochs(bytes: &[u8]) -> Result<String> {
     LeaderEpochs::decode(bytes).map(|epochs| epochs.encode())
+}
+
+/// Reads a producer snapshot, and writes it again.
+pub fn decode_producer_snapshot(bytes: &[u8]) -> Result<Vec<u8>> {
+    ProducerSnapshot::decode(bytes).map(|snapshot| snapshot.encode())
 }
 
 /// Reads a `partition.metadata` file.

@@ -95,6 +95,7 @@ mod model;
 mod partition_log;
 mod partitioner;
 mod producer;
+mod producer_snapshot;
 mod record_batch;
 mod segment;
 mod sync;
@@ -111,6 +112,7 @@ pub use model::{
 };
 pub use partition_log::WakeupHandle;
 pub use producer::{Delivery, Producer, RecordMetadata, TopicProducer};
+pub use producer_snapshot::ProducerState;
 pub use record_batch::{Header, Headers, OwnedHeader, OwnedRecord, RecordBatch, RecordView, Records};
 
 #[cfg(feature = "test-util")]

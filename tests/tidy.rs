@@ -20,7 +20,7 @@ use rust::*;
 const FLOORS: &[&[&str]] = &[
     &["error", "sync"],
     &["model"],
-    &["config", "clock", "file_name", "partitioner", "checkpoint"],
+    &["config", "clock", "file_name", "partitioner", "checkpoint", "producer_snapshot"],
     &["record_batch", "vfs", "agenda"],
     &["segment", "ends_file"],
     &["partition_log"],
