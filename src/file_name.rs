@@ -44,16 +44,26 @@ pub(crate) enum SegmentFile {
     Log,
     OffsetIndex,
     TimeIndex,
+    /// The transactions that were aborted in the segment; missing where there are none.
+    TransactionIndex,
+    /// What was known of each producer when the log ended at the offset of its name, which is a segment's base, or where
+    /// the log was closed.
+    ProducerSnapshot,
 }
 
 impl SegmentFile {
-    pub const ALL: [Self; 3] = [Self::Log, Self::OffsetIndex, Self::TimeIndex];
+    /// What every segment has.
+    pub const ALWAYS: [Self; 3] = [Self::Log, Self::OffsetIndex, Self::TimeIndex];
+    const ALL: [Self; 5] =
+        [Self::Log, Self::OffsetIndex, Self::TimeIndex, Self::TransactionIndex, Self::ProducerSnapshot];
 
     fn suffix(self) -> &'static str {
         match self {
             Self::Log => ".log",
             Self::OffsetIndex => ".index",
             Self::TimeIndex => ".timeindex",
+            Self::TransactionIndex => ".txnindex",
+            Self::ProducerSnapshot => ".snapshot",
         }
     }
 
@@ -119,6 +129,8 @@ mod tests {
             }
         }
         assert_eq!(SegmentFile::Log.name(1234), "00000000000000001234.log");
+        assert_eq!(SegmentFile::TransactionIndex.name(7), "00000000000000000007.txnindex");
+        assert_eq!(SegmentFile::ProducerSnapshot.name(0), "00000000000000000000.snapshot");
     }
 
     #[test]

@@ -125,7 +125,8 @@ fn belongs_to(env: &Environment, dir: &Path, entry: &TopicEntry) -> Result<bool>
 
 /// Whether it is a file that a partition's directory has before it has its topic id.
 fn is_unfinished(entry: &DirEntry) -> bool {
-    let is_first_segment = SegmentFile::parse(&entry.name).is_some_and(|(_, base)| base == 0);
+    let is_first_segment = SegmentFile::parse(&entry.name)
+        .is_some_and(|(file, base)| base == 0 && SegmentFile::ALWAYS.contains(&file));
     entry.kind == EntryKind::File && (is_first_segment || entry.name == temporary(PARTITION_METADATA))
 }
 

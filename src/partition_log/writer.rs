@@ -395,7 +395,7 @@ impl Writer {
     /// Removes what there is of a segment that could not be created, and takes the one before it up again.
     fn take_up_again(&mut self, end: LogEnd, base: Offset, indexes: StoredIndexes) -> Result<()> {
         let mut is_changed = false;
-        for file in SegmentFile::ALL {
+        for file in SegmentFile::ALWAYS {
             let path = self.dir.file(file, base);
             if self.dir.vfs().kind(&path).doing("look at", &path)?.is_some() {
                 self.dir.vfs().remove_file(&path).doing("remove", &path)?;

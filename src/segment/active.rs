@@ -71,7 +71,7 @@ struct Indexes {
 impl ActiveSegment {
     /// Creates the three files of an empty segment. Their names are durable once the directory is synced.
     pub fn create(dir: &SegmentDir, base: Offset, config: &TopicConfig, now: Timestamp) -> Result<Self> {
-        for file in SegmentFile::ALL {
+        for file in SegmentFile::ALWAYS {
             let path = dir.file(file, base);
             // An index that somebody left without its log means nothing; a log would.
             let how = if file == SegmentFile::Log { OpenMode::CreateNew } else { OpenMode::CreateEmpty };

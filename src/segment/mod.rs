@@ -18,6 +18,8 @@ mod sealed;
 mod sparse;
 #[cfg(test)]
 mod tests;
+#[cfg_attr(not(test), expect(dead_code, reason = "the next change reads it"))]
+mod transaction_index;
 mod unsynced;
 
 use std::path::{Path, PathBuf};
@@ -33,6 +35,8 @@ pub use next::NextLog;
 pub use resume::StoredIndexes;
 pub use scan::BatchScan;
 pub use sealed::SealedSegment;
+#[expect(unused_imports, reason = "the next change reads it")]
+pub use transaction_index::AbortedTransaction;
 pub use unsynced::Unsynced;
 
 /// The directory of a partition, where segments live.

@@ -200,13 +200,13 @@ fn opening_writes_nothing_and_sealing_again_mends_missing_indexes() {
     let config = TopicConfig::new().index_interval_bytes(500);
     let dir = directory(true);
     filled(&dir, &config, 100).seal(&config).unwrap();
-    let whole = SegmentFile::ALL.map(|file| content(&dir, file));
+    let whole = SegmentFile::ALWAYS.map(|file| content(&dir, file));
     for lost in [SegmentFile::OffsetIndex, SegmentFile::TimeIndex] {
         dir.vfs.remove_file(&dir.file(lost, BASE)).unwrap();
         let segment = open(&dir, &config).unwrap();
         assert_eq!(dir.vfs.kind(&dir.file(lost, BASE)).unwrap(), None, "opening writes nothing");
         segment.seal(&config).unwrap();
-        assert_eq!(SegmentFile::ALL.map(|file| content(&dir, file)), whole);
+        assert_eq!(SegmentFile::ALWAYS.map(|file| content(&dir, file)), whole);
     }
 }
 
