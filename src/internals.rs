@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::broker::{Broker, BrokerOptions, Manifest};
+use crate::broker::{Broker, BrokerOptions, Manifest, Partition};
 use crate::error::Result;
 use crate::model::{Offset, Record, Timestamp, TopicId};
 use crate::partition_log::LeaderEpochs;
@@ -26,6 +26,16 @@ pub fn open_on(options: BrokerOptions, vfs: Arc<dyn Vfs>, path: &Path) -> Result
 /// The same without threads, where ticks come as soon as threads would do what is due.
 pub fn open_ticked_on(options: BrokerOptions, vfs: Arc<dyn Vfs>, path: &Path) -> Result<Broker> {
     options.background(false).relying_on_ticks().open_on(vfs, path)
+}
+
+/// The partition that a Kafka broker has left in a directory, whole or damaged, to be read in the place of `partition`.
+pub fn kafka_partition(
+    partition: &Partition,
+    vfs: Arc<dyn Vfs>,
+    dir: &Path,
+    maps: bool,
+) -> Result<Partition> {
+    partition.instead(vfs, dir, maps)
 }
 
 /// Checks the bytes of one batch, as a reader does.

@@ -95,6 +95,10 @@ mod model;
 mod partition_log;
 mod partitioner;
 mod producer;
+#[cfg_attr(
+    not(any(test, feature = "test-util")),
+    expect(dead_code, reason = "written where a partition is adopted")
+)]
 mod producer_snapshot;
 mod record_batch;
 mod segment;
@@ -108,7 +112,8 @@ pub use config::{Durability, TopicConfig};
 pub use consumer::{Consumer, ConsumerBuilder, ConsumerRecord, ConsumerRecordIter, ConsumerRecords};
 pub use error::{Error, ErrorKind, Result};
 pub use model::{
-    DirectoryId, LeaderEpoch, Offset, PartitionId, Position, Record, Start, Timestamp, TimestampType, TopicId,
+    DirectoryId, Isolation, LeaderEpoch, Offset, PartitionId, Position, Record, Start, Timestamp,
+    TimestampType, TopicId,
 };
 pub use partition_log::WakeupHandle;
 pub use producer::{Delivery, Producer, RecordMetadata, TopicProducer};

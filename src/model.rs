@@ -30,7 +30,7 @@ pub(crate) const MAX_OFFSET: Offset = i64::MAX as u64;
 pub enum Start {
     /// The log start offset: the oldest record there is.
     Earliest,
-    /// The high watermark: only what comes from now on.
+    /// The high watermark, or the last stable offset with [`Isolation::ReadCommitted`]: only what comes from now on.
     Latest,
     /// The first record, in the order of the offsets, whose timestamp is this one or a later one; the high watermark if
     /// there is none below it. Timestamps need not rise: older records may follow, and records without a timestamp are
@@ -41,6 +41,21 @@ pub enum Start {
     /// Where somebody has left off: the offset as with [`At`](Self::At), and what stood below it must still be what
     /// was read; else it is [`LogTruncated`](crate::ErrorKind::LogTruncated), which says where to go on.
     Resume(Position),
+}
+
+/// Which records of transactions a reader is given: `isolation.level`.
+///
+/// Records outside of transactions are given at both levels, and Kafka's own markers at none. What is written with this
+/// crate has no transactions so far; they are in logs that a Kafka broker has written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Isolation {
+    /// `read_committed`, the default (Kafka's consumer: `read_uncommitted`): the records of transactions that were
+    /// committed. Reading ends at the [last stable offset](crate::Partition::last_stable_offset), where the oldest
+    /// transaction begins that has not ended.
+    #[default]
+    ReadCommitted,
+    /// `read_uncommitted`: those of transactions that were aborted, or have not ended, too.
+    ReadUncommitted,
 }
 
 /// An offset together with the leader epoch of what stands before it: a place to come back to.

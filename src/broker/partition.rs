@@ -8,13 +8,13 @@ use super::closing::Lease;
 use super::recovery_report::PartitionRecovery;
 use super::reopening;
 use crate::error::Result;
-use crate::model::{Offset, PartitionId, Position, Start};
+use crate::model::{Isolation, Offset, PartitionId, Position, Start};
 use crate::partition_log::{BatchReader, PartitionLog};
 use crate::record_batch::RecordBatch;
 
 /// A partition of a [`Topic`](crate::Topic); clones are cheap, and keep the broker open.
 ///
-/// `log start offset ≤ high watermark ≤ log end offset`: what lies below the high watermark is acknowledged, on stable
+/// `log start offset ≤ last stable offset ≤ high watermark ≤ log end offset`: what lies below the high watermark is acknowledged, on stable
 /// storage unless the topic's [durability](crate::Durability) is less, and can be read; what lies above it was sent, and
 /// nobody has waited for it yet.
 #[derive(Clone)]
@@ -52,13 +52,22 @@ impl Partition {
         self.log.high_watermark()
     }
 
+    /// Where the oldest transaction begins that has not ended; the high watermark if there is none. Up to here it is decided
+    /// which records of transactions were committed. Transactions are left open in logs that a Kafka broker has written,
+    /// if it was stopped meanwhile.
+    #[must_use]
+    pub fn last_stable_offset(&self) -> Offset {
+        self.log.last_stable_offset()
+    }
+
     /// The offset that the next record will get.
     #[must_use]
     pub fn log_end_offset(&self) -> Offset {
         self.log.log_end_offset()
     }
 
-    /// The batches from `start` to the high watermark of now.
+    /// The batches from `start` to the high watermark of now. Of transactions those that were committed, and up to the
+    /// [last stable offset](Self::last_stable_offset); [`read_with`](Self::read_with) gives the others, too.
     ///
     /// ```
     /// # let dir = std::env::temp_dir().join(format!("ottla-doc-read-{}", std::process::id()));
@@ -83,7 +92,15 @@ impl Partition {
     /// was taken back, [`Closed`](crate::ErrorKind::Closed). Each batch can fail on its own, with
     /// [`CorruptMessage`](crate::ErrorKind::CorruptMessage) for one.
     pub fn read(&self, start: Start) -> Result<Batches> {
-        let reader = self.log.read(start)?;
+        self.read_with(start, Isolation::default())
+    }
+
+    /// The same with the records of transactions that the isolation level lets through.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read).
+    pub fn read_with(&self, start: Start, isolation: Isolation) -> Result<Batches> {
+        let reader = self.log.read(start, isolation)?;
         Ok(Batches { reader, broker: Arc::clone(&self.broker) })
     }
 
@@ -136,6 +153,18 @@ impl Partition {
         reopening::reopen(&self.broker, &self.log)
     }
 
+    /// The partition that a Kafka broker has left in a directory, to be read in the place of this one.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn instead(
+        &self,
+        vfs: Arc<dyn crate::vfs::Vfs>,
+        dir: &std::path::Path,
+        maps: bool,
+    ) -> Result<Self> {
+        let dir = crate::segment::SegmentDir::new(vfs, dir, maps);
+        Ok(Self { broker: Arc::clone(&self.broker), log: self.log.instead(dir)? })
+    }
+
     pub(crate) fn log(&self) -> &Arc<PartitionLog> {
         &self.log
     }
@@ -151,7 +180,8 @@ impl fmt::Debug for Partition {
 ///
 /// It ends at the high watermark of the moment at which it was made, unless it is to [`follow`](Self::follow), and after
 /// an error. Batches without a
-/// record for an application (markers of Kafka's own, batches that compaction emptied) are passed over.
+/// record for an application (markers of Kafka's own, batches that compaction emptied, or those of aborted transactions)
+/// are passed over.
 pub struct Batches {
     reader: BatchReader,
     /// Keeps the broker open.

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use super::ConsumerRecords;
 use crate::broker::Partition;
 use crate::error::Result;
-use crate::model::{Offset, Position, Start};
+use crate::model::{Isolation, Offset, Position, Start};
 use crate::partition_log::{BatchReader, PartitionLog};
 use crate::record_batch::RecordBatch;
 
 /// An assigned partition.
 pub struct Assigned {
     pub partition: Partition,
+    isolation: Isolation,
     reader: BatchReader,
     /// The end of a batch whose beginning was handed out; it comes before what the reader reads next.
     rest: Option<RecordBatch>,
@@ -41,9 +42,9 @@ impl Fetched {
 }
 
 impl Assigned {
-    pub fn new(partition: Partition) -> Result<Self> {
-        let reader = partition.log().read(Start::Earliest)?;
-        Ok(Self { partition, reader, rest: None, is_paused: false })
+    pub fn new(partition: Partition, isolation: Isolation) -> Result<Self> {
+        let reader = partition.log().read(Start::Earliest, isolation)?;
+        Ok(Self { partition, isolation, reader, rest: None, is_paused: false })
     }
 
     pub fn log(&self) -> &Arc<PartitionLog> {
@@ -58,9 +59,16 @@ impl Assigned {
         }
     }
 
+    /// How many offsets lie ahead that can be read now.
+    pub fn lag(&self) -> u64 {
+        // In this order: the position is never ahead of an end that is looked at later.
+        let position = self.position().offset();
+        self.log().readable_end(self.isolation).saturating_sub(position)
+    }
+
     /// Moves the position; if that fails it stays.
     pub fn seek(&mut self, start: Start) -> Result<()> {
-        self.reader = self.log().read(start)?;
+        self.reader = self.log().read(start, self.isolation)?;
         self.rest = None;
         Ok(())
     }

@@ -4,12 +4,14 @@ use super::Consumer;
 use super::assigned::Limits;
 use crate::broker::{Broker, Partition};
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::Isolation;
 
 /// The settings of a [`Consumer`]; made by [`Broker::consumer`].
 #[derive(Clone, Debug)]
 pub struct ConsumerBuilder {
     broker: Broker,
     limits: Limits,
+    isolation: Isolation,
 }
 
 impl Broker {
@@ -17,7 +19,7 @@ impl Broker {
     #[must_use]
     pub fn consumer(&self) -> ConsumerBuilder {
         let limits = Limits { bytes: FETCH_MAX_BYTES, records: usize::MAX };
-        ConsumerBuilder { broker: self.clone(), limits }
+        ConsumerBuilder { broker: self.clone(), limits, isolation: Isolation::default() }
     }
 }
 
@@ -55,6 +57,14 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Which records of transactions a poll hands out (Kafka: `isolation.level`). Default:
+    /// [`Isolation::ReadCommitted`] (Kafka: `read_uncommitted`).
+    #[must_use]
+    pub fn isolation(mut self, isolation: Isolation) -> Self {
+        self.isolation = isolation;
+        self
+    }
+
     /// A consumer of these partitions, which begins at each log start offset. A partition that is named twice
     /// is read once.
     ///
@@ -67,6 +77,6 @@ impl ConsumerBuilder {
             let error = Error::new(ErrorKind::InvalidConfig, "max.poll.records is 0");
             return Err(error.advise("a poll hands out at least one record: raise it, or leave it out"));
         }
-        Consumer::assign(self.broker, self.limits, partitions)
+        Consumer::assign(self.broker, self.limits, self.isolation, partitions)
     }
 }

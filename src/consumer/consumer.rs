@@ -9,7 +9,7 @@ use super::assigned::{Assigned, Fetched, Limits};
 use crate::broker::{Broker, Partition};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Position, Start};
+use crate::model::{Isolation, Position, Start};
 use crate::partition_log::{Wakeup, WakeupHandle};
 
 /// Reads the partitions that it was assigned, each from a position of its own.
@@ -56,6 +56,7 @@ impl Consumer {
     pub(super) fn assign(
         broker: Broker,
         limits: Limits,
+        isolation: Isolation,
         partitions: impl IntoIterator<Item = Partition>,
     ) -> Result<Self> {
         broker.check_open()?;
@@ -65,7 +66,7 @@ impl Consumer {
         for partition in partitions {
             if consumer.find(&partition).is_none() {
                 partition.log().listen(consumer.wakeup.signal());
-                consumer.assigned.push(Assigned::new(partition)?);
+                consumer.assigned.push(Assigned::new(partition, isolation)?);
             }
         }
         if consumer.assigned.is_empty() {
@@ -150,17 +151,14 @@ impl Consumer {
         Ok(self.require(partition)?.position())
     }
 
-    /// How many offsets lie between the position and the high watermark of now: what can be read at once
-    /// (Kafka: `currentLag`).
+    /// How many offsets lie between the position and where reading ends now, the high watermark or the [last stable
+    /// offset](Partition::last_stable_offset): what can be read at once (Kafka: `currentLag`).
     ///
     /// # Errors
     /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition) for a partition that is not
     /// assigned.
     pub fn lag(&self, partition: &Partition) -> Result<u64> {
-        let assigned = self.require(partition)?;
-        // In this order: the position is never ahead of an end that is looked at later.
-        let position = assigned.position().offset();
-        Ok(assigned.log().high_watermark().saturating_sub(position))
+        Ok(self.require(partition)?.lag())
     }
 
     /// Polls hand out nothing of these partitions until [`resume`](Self::resume): they are neither read nor waited

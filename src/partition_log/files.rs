@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use super::log::{LastStop, LogContext};
+use super::transactions::first_open;
 use super::writer::{Epochs, LogEnd, Writer};
 use super::{LeaderEpochs, Life};
 use crate::config::TopicConfig;
 use crate::ends_file::ProvenEnd;
 use crate::error::{Error, Result};
 use crate::file_name::SegmentFile;
+use crate::model::Offset;
 use crate::segment::{ActiveSegment, NextLog, SealedSegment, Segment, StoredIndexes, segment_bases};
 use crate::sync::RwLock;
 
@@ -18,6 +20,8 @@ pub struct Files {
     segments: Vec<Segment>,
     active: Option<ActiveSegment>,
     pub end: LogEnd,
+    /// Where the oldest transaction begins that a Kafka broker has left open.
+    pub first_open: Option<Offset>,
 }
 
 impl Files {
@@ -64,18 +68,25 @@ impl Files {
         let interval = config.index_interval_bytes;
         let seal = |base: &u64| SealedSegment::new(context.dir.clone(), *base, interval);
         let sealed = sealed.iter().map(|base| Segment::Sealed(Arc::new(seal(base)))).collect();
-        Ok(Self::of(epochs, sealed, active))
+        let first_open = first_open(context, &bases, proven.log_start)?;
+        Ok(Self { first_open, ..Self::of(epochs, sealed, active) })
     }
 
     fn of(epochs: Epochs, mut segments: Vec<Segment>, active: ActiveSegment) -> Self {
         segments.push(Segment::Active(Arc::clone(active.reader())));
         let end = LogEnd::of(&active);
-        Self { epochs, segments, active: Some(active), end }
+        Self { epochs, segments, active: Some(active), end, first_open: None }
     }
 
     /// Nothing, of a partition whose files are damaged.
     pub fn none(end: LogEnd) -> Self {
-        Self { epochs: Epochs::new(LeaderEpochs::default()), segments: Vec::new(), active: None, end }
+        Self {
+            epochs: Epochs::new(LeaderEpochs::default()),
+            segments: Vec::new(),
+            active: None,
+            end,
+            first_open: None,
+        }
     }
 
     /// The life that begins with them.

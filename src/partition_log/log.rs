@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::config::TopicConfig;
 use crate::ends_file::{EndsSlot, ProvenEnd};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Offset, PartitionId, Start, Timestamp};
+use crate::model::{Isolation, Offset, PartitionId, Start, Timestamp};
 use crate::segment::{NextLog, Segment, SegmentDir};
 use crate::sync::{Mutex, RwLock, Signal};
 use crate::vfs::{Budget, Holder, ProcessMark, Tenancy};
@@ -96,6 +96,8 @@ pub struct PartitionLog {
     pub(super) urgency: Urgency,
     /// Of the files that are open.
     pub(super) tenancy: Tenancy,
+    /// Where the oldest transaction begins that a Kafka broker has left open.
+    first_open: Option<Offset>,
 }
 
 /// What lies under the append lock.
@@ -144,7 +146,7 @@ impl PartitionLog {
     }
 
     fn over(context: LogContext, proven: ProvenEnd, files: Files, stop: Option<Stop>) -> Arc<Self> {
-        let (end, life) = (files.end, files.life(proven.generation));
+        let (end, life, first_open) = (files.end, files.life(proven.generation), files.first_open);
         let (segments, next) = (Arc::default(), Arc::new(NextLog::new(context.dir.clone())));
         let writer = files.into_writer(&context, &context.config, &segments, &next);
         let accumulator = Accumulator::new(context.batch_size, &context.config, &context.buffer);
@@ -160,6 +162,7 @@ impl PartitionLog {
             reminder: context.agenda.add(Weak::<Self>::clone(log) as Weak<dyn Chore>),
             urgency: Urgency::default(),
             tenancy: context.budget.join(Weak::<Self>::clone(log) as Weak<dyn Holder>),
+            first_open,
             context,
         })
     }
@@ -180,6 +183,21 @@ impl PartitionLog {
     /// The offset behind the last record that readers see: it is durable on a synced topic, and written on another.
     pub fn high_watermark(&self) -> Offset {
         self.visible_end().offset
+    }
+
+    /// The offset behind the last record of which a reader of committed records can be sure: where the oldest transaction
+    /// begins that has not ended, or the high watermark.
+    pub fn last_stable_offset(&self) -> Offset {
+        let end = self.high_watermark();
+        self.first_open.map_or(end, |open| open.max(self.log_start).min(end))
+    }
+
+    /// Where reading ends at this moment.
+    pub fn readable_end(&self, isolation: Isolation) -> Offset {
+        match isolation {
+            Isolation::ReadCommitted => self.last_stable_offset(),
+            Isolation::ReadUncommitted => self.high_watermark(),
+        }
     }
 
     /// The base offset of the first segment.
@@ -210,23 +228,24 @@ impl PartitionLog {
         self.listeners.add(signal);
     }
 
-    /// The batches from `start` to the high watermark of now.
-    pub fn read(self: &Arc<Self>, start: Start) -> Result<BatchReader> {
+    /// The batches from `start` to where reading ends now.
+    pub fn read(self: &Arc<Self>, start: Start, isolation: Isolation) -> Result<BatchReader> {
         // In this order: a life that ends meanwhile is noticed with the first batch.
         let life = self.life();
-        let from = self.resolve(start)?;
-        let until = self.high_watermark();
-        Ok(BatchReader::new(Arc::clone(self), life, from, until.max(from)))
+        let from = self.resolve(start, isolation)?;
+        Ok(BatchReader::new(Arc::clone(self), life, from, isolation))
     }
 
     /// The offset that a start means at this moment.
-    pub fn resolve(&self, start: Start) -> Result<Offset> {
+    pub fn resolve(&self, start: Start, isolation: Isolation) -> Result<Offset> {
         self.check_readable()?;
         let available = self.log_start..=self.high_watermark();
         let offset = match start {
             Start::Earliest => return Ok(self.log_start),
-            Start::Latest => return Ok(*available.end()),
-            Start::Time(time) => return self.offset_at_time(time),
+            Start::Latest => return Ok(self.readable_end(isolation)),
+            Start::Time(time) => {
+                return Ok(self.offset_at_time(time)?.min(self.readable_end(isolation)));
+            }
             Start::At(offset) => offset,
             Start::Resume(position) => {
                 self.life().check_epoch(position, &available).map_err(|error| self.place(error))?;
@@ -256,6 +275,13 @@ impl PartitionLog {
             }
             None => Err(Error::corrupt("no segment holds the offset").at_offset(offset)),
         }
+    }
+
+    /// The base of the first segment that begins behind `offset`.
+    pub(super) fn base_behind(&self, offset: Offset) -> Option<Offset> {
+        let segments = self.segments.read();
+        let behind = segments.partition_point(|segment| segment.base_offset() <= offset);
+        segments.get(behind).map(Segment::base_offset)
     }
 
     /// Says which partition an error concerns.

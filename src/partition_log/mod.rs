@@ -7,9 +7,12 @@ mod append;
 mod buffer;
 mod closing;
 mod commit;
+mod cursor;
 mod descriptors;
 mod fallbacks;
 mod files;
+#[cfg(feature = "test-util")]
+mod foreign;
 mod leader_epoch;
 mod life;
 mod listeners;
@@ -23,6 +26,7 @@ mod stop;
 #[cfg(test)]
 mod tests;
 mod time_lookup;
+mod transactions;
 mod upkeep;
 mod urgency;
 mod waiting;

@@ -3,30 +3,37 @@
 use std::iter::FusedIterator;
 use std::sync::Arc;
 
+use super::cursor::Cursor;
+use super::transactions::{Outcome, Outcomes};
 use super::{Life, PartitionLog};
 use crate::error::{Error, Result};
-use crate::model::{Offset, Position, Start};
-use crate::record_batch::RecordBatch;
-use crate::segment::BatchScan;
+use crate::model::{Isolation, Offset, Position, Start};
+use crate::record_batch::{BatchHeader, RecordBatch};
 
-/// The batches of a partition up to some high watermark, an iterator. After an error it ends.
+/// The batches of a partition up to some end, an iterator. After an error it ends.
 ///
 /// Batches in which no record is for an application (markers of Kafka's own, batches that compaction emptied)
-/// are passed over.
+/// are passed over, and, for a reader of committed records, those of transactions that were aborted. Its end is then where
+/// the first transaction begins that has not ended.
 #[derive(Debug)]
 pub struct BatchReader {
     log: Arc<PartitionLog>,
+    /// Stands behind what was read.
+    cursor: Cursor,
     /// The next offset to be given out; a batch that begins before it is cut.
     next: Offset,
     until: Offset,
-    scan: Option<BatchScan>,
     /// The one of the log in which the position was true.
     life: Arc<Life>,
+    isolation: Isolation,
+    /// Made with the first batch that is part of a transaction.
+    outcomes: Option<Box<Outcomes>>,
 }
 
 impl BatchReader {
-    pub(super) fn new(log: Arc<PartitionLog>, life: Arc<Life>, from: Offset, until: Offset) -> Self {
-        Self { log, next: from, until, scan: None, life }
+    pub(super) fn new(log: Arc<PartitionLog>, life: Arc<Life>, from: Offset, isolation: Isolation) -> Self {
+        let until = log.readable_end(isolation).max(from);
+        Self { log, cursor: Cursor::at(from), next: from, until, life, isolation, outcomes: None }
     }
 
     pub fn log(&self) -> &Arc<PartitionLog> {
@@ -43,10 +50,10 @@ impl BatchReader {
         self.life.position_at(offset, self.log.log_start_offset())
     }
 
-    /// Lets the reading go on to the high watermark of now. Fails if what was read was taken back.
+    /// Lets the reading go on to where it ends now. Fails if what was read was taken back.
     pub fn extend(&mut self) -> Result<()> {
         self.live_on().map_err(|error| self.log.place(error))?;
-        self.until = self.until.max(self.log.high_watermark());
+        self.until = self.until.max(self.log.readable_end(self.isolation));
         Ok(())
     }
 
@@ -56,9 +63,9 @@ impl BatchReader {
         if Arc::ptr_eq(&life, &self.life) {
             return Ok(());
         }
-        self.scan = None;
+        self.stand_still();
         let position = Self::position(self);
-        self.log.resolve(Start::Resume(position))?;
+        self.log.resolve(Start::Resume(position), self.isolation)?;
         self.life = life;
         self.until = self.until.min(self.log.high_watermark());
         Ok(())
@@ -68,6 +75,12 @@ impl BatchReader {
         !Arc::ptr_eq(&self.log.life(), &self.life)
     }
 
+    /// Forgets what was read ahead.
+    fn stand_still(&mut self) {
+        self.cursor = Cursor::at(self.next);
+        self.outcomes = None;
+    }
+
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         while self.next < self.until {
             if self.has_ended_life() {
@@ -75,73 +88,53 @@ impl BatchReader {
                 // The end may have come down to where the position is.
                 continue;
             }
-            let from = self.next;
-            let batch = match self.next_in_segment() {
-                Ok(None) => continue,
-                Ok(Some(batch)) => batch,
+            match self.next_readable() {
+                Ok(Some(batch)) => return Ok(Some(batch)),
+                Ok(None) => {}
                 // What it has read was being taken back.
-                Err(_) if self.has_ended_life() => continue,
+                Err(_) if self.has_ended_life() => {}
                 Err(error) => return Err(error),
-            };
-            if !batch.is_control() {
-                // Before the position moves on: what cannot be read is not passed over.
-                batch.require_readable()?;
-            }
-            self.next = batch.next_offset();
-            let is_control = batch.is_control();
-            let batch = batch.starting_at(from);
-            if !is_control && batch.iter().next().is_some() {
-                return Ok(Some(batch));
             }
         }
         Ok(None)
     }
 
-    /// `None` means: look again, for the segment was read to its end.
-    fn next_in_segment(&mut self) -> Result<Option<RecordBatch>> {
-        self.log.check_readable()?;
-        if let Some(mut scan) = self.scan.take() {
-            let batch = self.next_of(&mut scan)?;
-            self.scan = batch.is_some().then_some(scan);
-            return Ok(batch);
+    /// The next batch, if there is something in it for the reader; `None` means: look again. The position moves on with
+    /// what was read.
+    fn next_readable(&mut self) -> Result<Option<RecordBatch>> {
+        let Some(header) = self.cursor.peek(&self.log, &self.life, self.until)? else {
+            self.next = self.cursor.offset().max(self.next);
+            return Ok(None);
+        };
+        let Some(batch) = self.cursor.take()? else { return Ok(None) };
+        let is_given = !header.attributes.is_control() && self.is_committed(&header)?;
+        if is_given {
+            // Before the position moves on: what cannot be read is not passed over.
+            batch.require_readable()?;
         }
-        let (segment, limit) = self.log.segment_at(self.next)?;
-        let scan = segment.scan_from(self.next, limit);
-        self.log.tenancy.note_use();
-        let mut scan = scan?;
-        // Had the topic been deleted before the files were opened, their names could be another one's by now.
-        self.log.check_readable()?;
-        match self.next_of(&mut scan)? {
-            Some(batch) => {
-                self.scan = Some(scan);
-                Ok(Some(batch))
-            }
-            // What is below the high watermark was written, and nothing has removed it since.
-            None => {
-                let error = Error::corrupt("the segment ends before the offset that it should hold");
-                Err(scan.place(error).at_offset(self.next))
-            }
-        }
+        let from = self.next;
+        self.next = batch.next_offset();
+        let batch = batch.starting_at(from);
+        Ok((is_given && batch.iter().next().is_some()).then_some(batch))
     }
 
-    fn next_of(&self, scan: &mut BatchScan) -> Result<Option<RecordBatch>> {
-        let Some(header) = scan.peek()? else { return Ok(None) };
-        // The epoch lies outside the checksum, like the offset; that it is the one of this offset is known here.
-        let known = self.life.epochs.at(header.base_offset);
-        if known.map(u32::cast_signed) != Some(header.leader_epoch) {
-            let what = format!("a batch has the leader epoch {}", header.leader_epoch);
-            let error = Error::corrupt(format!("{what}, and its offset the epoch {known:?}"));
-            return Err(scan.place(error.at_offset(header.base_offset)));
+    /// Whether the batch, which has been checked, is part of no transaction, or of one that the reader is to see.
+    fn is_committed(&mut self, header: &BatchHeader) -> Result<bool> {
+        let Some(producer) = header.transaction() else { return Ok(true) };
+        if self.isolation == Isolation::ReadUncommitted || header.records_count == 0 {
+            return Ok(true);
         }
-        // The scan holds the batches to their order; these are the ends, which it does not know.
-        if (header.base_offset..=header.last_offset()).contains(&self.next)
-            && header.next_offset() <= self.until
-        {
-            return scan.next_batch();
+        let outcomes = self.outcomes.get_or_insert_with(|| Box::new(Outcomes::from(header.next_offset())));
+        match outcomes.of(producer, header, &self.log, &self.life, self.log.high_watermark())? {
+            Outcome::Committed => Ok(true),
+            Outcome::Aborted => Ok(false),
+            Outcome::Open => {
+                let what = format!(
+                    "the transaction of producer {producer} has not ended, and the last stable offset lies behind it"
+                );
+                Err(Error::corrupt(what).at_offset(header.base_offset))
+            }
         }
-        let what = format!("a batch with the offsets {} to {}", header.base_offset, header.last_offset());
-        let error = Error::corrupt(format!("{what} stands where {} is expected", self.next));
-        Err(scan.place(error.at_offset(self.next)))
     }
 }
 
@@ -152,7 +145,7 @@ impl Iterator for BatchReader {
         match self.next_batch() {
             Ok(batch) => batch.map(Ok),
             Err(error) => {
-                self.scan = None;
+                self.stand_still();
                 self.until = self.next;
                 Some(Err(self.log.place(error)))
             }

@@ -20,7 +20,7 @@ use crate::ends_file::ProvenEnd;
 use crate::error::{Error, IoContext, Result};
 use crate::file_name::{QUARANTINE, SegmentFile, quarantine, temporary};
 use crate::model::Offset;
-use crate::segment::{ActiveSegment, BatchScan, NextLog, SealedSegment, StoredIndexes, segment_bases};
+use crate::segment::{ActiveSegment, NextLog, SealedSegment, StoredIndexes, segment_bases};
 use crate::vfs::{
     EntryKind, FileView, OpenMode, VfsFile, read_file, read_up_to_at, replace_file, write_all_at,
 };
@@ -187,6 +187,7 @@ fn find_gap(context: &LogContext, bases: &[Offset], proven: &ProvenEnd) -> Resul
         let last = segment.scan_from(next.saturating_sub(1)).and_then(|mut scan| scan.peek());
         match last {
             Ok(Some(header)) if header.next_offset() == next => {}
+            Ok(None) if context.dir.may_lack(next.saturating_sub(1)) => {}
             Err(error) if error.io_error().is_some() => return Err(error),
             _ => return Ok(Some(base)),
         }
@@ -206,7 +207,7 @@ fn scan_segment(
     let known = if from.segment == proven.segment { proven.position } else { 0 };
     let view = settled_view(context, &path, file, known, file_len)?;
 
-    let mut batches = BatchScan::new(view.clone(), &path, from.segment, 0, file_len);
+    let mut batches = context.dir.scan(view.clone(), from.segment, 0, file_len);
     let mut end = from;
     let is_proven = |end: &LogEnd| {
         (end.segment, end.position, end.offset) == (proven.segment, proven.position, proven.offset)

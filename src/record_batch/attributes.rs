@@ -13,6 +13,7 @@ use crate::model::TimestampType;
 
 const CODEC_MASK: i16 = 0b111;
 const LOG_APPEND_TIME: i16 = 1 << 3;
+const TRANSACTIONAL: i16 = 1 << 4;
 const CONTROL: i16 = 1 << 5;
 
 /// The attribute bits, as they stand in the header.
@@ -53,6 +54,10 @@ impl Attributes {
         if self.0 & LOG_APPEND_TIME == 0 { TimestampType::CreateTime } else { TimestampType::LogAppendTime }
     }
 
+    pub fn is_transactional(self) -> bool {
+        self.0 & TRANSACTIONAL != 0
+    }
+
     pub fn is_control(self) -> bool {
         self.0 & CONTROL != 0
     }
@@ -61,11 +66,10 @@ impl Attributes {
 /// What only Kafka's own batches have so far.
 #[cfg(test)]
 impl Attributes {
-    const TRANSACTIONAL: i16 = 1 << 4;
     const DELETE_HORIZON: i16 = 1 << 6;
 
     pub fn transactional(self) -> Self {
-        Self(self.0 | Self::TRANSACTIONAL)
+        Self(self.0 | TRANSACTIONAL)
     }
 
     pub fn control(self) -> Self {
@@ -74,10 +78,6 @@ impl Attributes {
 
     pub fn with_delete_horizon(self) -> Self {
         Self(self.0 | Self::DELETE_HORIZON)
-    }
-
-    pub fn is_transactional(self) -> bool {
-        self.0 & Self::TRANSACTIONAL != 0
     }
 
     pub fn has_delete_horizon(self) -> bool {

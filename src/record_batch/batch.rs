@@ -165,8 +165,8 @@ impl RecordBatch {
         self.header.attributes.is_control()
     }
 
-    #[cfg(test)]
-    pub(super) fn control_record(&self) -> Option<ControlRecord> {
+    /// What a batch of Kafka's own says.
+    pub(crate) fn control_record(&self) -> Option<ControlRecord> {
         let record = self.is_control().then(|| self.iter().next())??;
         ControlRecord::parse(record.key(), record.value()).ok()
     }

@@ -188,6 +188,11 @@ impl BatchHeader {
         self.last_offset().saturating_add(1)
     }
 
+    /// The producer whose transaction the records are part of. Kafka's markers are part of none.
+    pub fn transaction(&self) -> Option<i64> {
+        (self.attributes.is_transactional() && !self.attributes.is_control()).then_some(self.producer_id)
+    }
+
     pub fn is_compressed(&self) -> bool {
         self.attributes.codec() != Some(Codec::None)
     }

@@ -20,6 +20,7 @@ mod varint;
 pub use attributes::{Attributes, Codec};
 pub use batch::{RecordBatch, Records};
 pub use builder::{BatchBuilder, PendingBatch, RecordParts, max_record_size, size_alone};
+pub use control::ControlRecord;
 pub use header::{BatchHeader, HEADER_LEN};
 pub use record::{Header, Headers, OwnedHeader, OwnedRecord, RecordView};
 #[cfg(feature = "test-util")]

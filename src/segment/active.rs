@@ -374,12 +374,11 @@ impl ActiveReader {
             indexes.offset.floor(relative).doing("read", indexes.offset.file().path())?
         };
         let log = FileView::Read(self.log.get().doing("open", path)?);
-        let scan = |hint| scan_from_hint(log.clone(), path, limit, self.base, hint, offset);
-        match scan(hint)? {
+        let at = |position| self.dir.scan(log.clone(), self.base, position, limit);
+        match scan_from_hint(at, hint, offset)? {
             Some(scan) => Ok(scan),
             // The index is not this log's: the log itself says where the batch is.
-            None => scan(None)
-                .map(|scan| scan.unwrap_or_else(|| BatchScan::new(log.clone(), path, self.base, 0, limit))),
+            None => scan_from_hint(at, None, offset).map(|scan| scan.unwrap_or_else(|| at(0))),
         }
     }
 }

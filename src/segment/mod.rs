@@ -28,7 +28,7 @@ use std::sync::Arc;
 use crate::error::{Error, IoContext, Result};
 use crate::file_name::SegmentFile;
 use crate::model::{Offset, Timestamp};
-use crate::vfs::{EntryKind, LazyFile, OpenMode, Vfs};
+use crate::vfs::{EntryKind, FileView, LazyFile, OpenMode, Vfs};
 
 pub use active::{ActiveReader, ActiveSegment, Finished};
 pub use next::NextLog;
@@ -46,11 +46,43 @@ pub struct SegmentDir {
     path: Arc<Path>,
     /// Whether files that can no longer change are mapped.
     maps: bool,
+    /// Where what a Kafka broker has written ends.
+    kafka_end: Offset,
+    /// Below it compaction may have left gaps.
+    gaps_below: Offset,
 }
 
 impl SegmentDir {
     pub fn new(vfs: Arc<dyn Vfs>, path: &Path, maps: bool) -> Self {
-        Self { vfs, path: path.into(), maps }
+        Self { vfs, path: path.into(), maps, kafka_end: 0, gaps_below: 0 }
+    }
+
+    /// The log of a partition that a Kafka broker wrote up to `end`: below it compaction may have left gaps, and there may
+    /// be transactions. Elsewhere a batch that does not follow on the one before it was damaged, or another is missing.
+    #[must_use]
+    #[cfg_attr(not(feature = "test-util"), expect(dead_code, reason = "the next change adopts such a log"))]
+    pub fn with_kafka_end(mut self, end: Offset) -> Self {
+        self.kafka_end = end;
+        self.gaps_below = end;
+        self
+    }
+
+    /// Of such a partition, where compaction has come to: only below it there may be gaps. (Kafka keeps that in
+    /// `cleaner-offset-checkpoint`; a partition that is not there was never compacted.)
+    #[must_use]
+    #[cfg_attr(not(feature = "test-util"), expect(dead_code, reason = "the next change adopts such a log"))]
+    pub fn with_gaps_below(mut self, end: Offset) -> Self {
+        self.gaps_below = end.min(self.kafka_end);
+        self
+    }
+
+    pub fn kafka_end(&self) -> Offset {
+        self.kafka_end
+    }
+
+    /// Whether it is no damage if no batch holds the offset.
+    pub fn may_lack(&self, offset: Offset) -> bool {
+        offset < self.gaps_below
     }
 
     pub fn vfs(&self) -> &Arc<dyn Vfs> {
@@ -64,6 +96,12 @@ impl SegmentDir {
     /// The path of a file of a segment.
     pub fn file(&self, file: SegmentFile, base: Offset) -> PathBuf {
         self.path.join(file.name(base))
+    }
+
+    /// The batches of the log of the segment at `base`, from the one at `position` on; see [`BatchScan::new`].
+    pub fn scan(&self, log: FileView, base: Offset, position: u64, limit: u64) -> BatchScan {
+        let path = self.file(SegmentFile::Log, base);
+        BatchScan::new(log, &path, base, position, limit).with_gaps_below(self.gaps_below)
     }
 
     fn lazy(&self, file: SegmentFile, base: Offset, how: OpenMode) -> LazyFile {

@@ -31,7 +31,7 @@ impl ActiveSegment {
         if size > MAX_SIZE {
             return Err(Error::corrupt("a segment is larger than 2^31 − 1 bytes").in_file(&path));
         }
-        let scan = |position| BatchScan::new(FileView::Read(log.clone()), &path, base, position, size);
+        let scan = |position| dir.scan(FileView::Read(log.clone()), base, position, size);
         let first = scan(0).peek()?;
         let first_timestamp = first.map(|first| first.max_timestamp).filter(|timestamp| *timestamp >= 0);
 

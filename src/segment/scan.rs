@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
+
 use super::entry::{OffsetEntry, TimeEntry};
 use crate::error::{Error, IoContext, Result};
 use crate::model::Offset;
@@ -22,6 +24,8 @@ pub struct BatchScan {
     base: Offset,
     /// The offset at which the next batch begins, where that is known.
     next: Option<Offset>,
+    /// Below it batches may leave gaps.
+    gaps_below: Offset,
 }
 
 impl BatchScan {
@@ -29,7 +33,14 @@ impl BatchScan {
     /// behind it is not looked at.
     pub fn new(log: FileView, path: &Path, base: Offset, position: u64, limit: u64) -> Self {
         let next = (position == 0).then_some(base);
-        Self { log: ReadAhead::new(log, position), path: path.to_owned(), limit, base, next }
+        let log = ReadAhead::new(log, position);
+        Self { log, path: path.to_owned(), limit, base, next, gaps_below: 0 }
+    }
+
+    /// Lets batches leave gaps below `end`: compaction has.
+    pub fn with_gaps_below(mut self, end: Offset) -> Self {
+        self.gaps_below = end;
+        self
     }
 
     /// Where the next batch begins.
@@ -55,11 +66,28 @@ impl BatchScan {
     /// The bytes of the next batch, checked and moved past; `None` at the limit.
     pub fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         let Some(header) = self.peek()? else { return Ok(None) };
+        if self.next.is_some_and(|next| next < header.base_offset) {
+            self.check_behind(&header)?;
+        }
         self.read_ahead(header.size)?;
         let bytes = self.log.share(header.size);
         let batch = RecordBatch::parse(bytes).map_err(|error| self.place(error))?;
         self.skip(&header);
         Ok(Some(batch))
+    }
+
+    /// The header and the bytes of the next batch, of which nothing but the checksum was checked, and moved past: what
+    /// Kafka's own recovery asks of a batch. `None` at the limit.
+    pub fn next_unread(&mut self) -> Result<Option<(BatchHeader, Bytes)>> {
+        let Some(header) = self.peek()? else { return Ok(None) };
+        self.read_ahead(header.size)?;
+        let bytes = self.log.share(header.size);
+        if BatchHeader::compute_crc(&bytes) != header.crc {
+            let error = Error::corrupt("the checksum of a record batch is wrong");
+            return Err(self.place(error.at_offset(header.base_offset)));
+        }
+        self.skip(&header);
+        Ok(Some((header, bytes)))
     }
 
     /// Moves past the batch that [`peek`](Self::peek) showed.
@@ -79,17 +107,40 @@ impl BatchScan {
         Ok(())
     }
 
-    /// The offset of a batch lies outside its checksum. Nothing leaves gaps between the batches of a log yet,
-    /// so that a batch which does not follow on the one before it was damaged, or another is missing.
+    /// The offset of a batch lies outside its checksum. Nothing but compaction leaves gaps between the batches of a log,
+    /// so that elsewhere a batch which does not follow on the one before it was damaged, or another is missing.
     fn check_order(&self, header: &BatchHeader) -> Result<()> {
         let (first, last) = (header.base_offset, header.last_offset());
-        let follows = self.next.is_none_or(|next| first == next);
+        let follows = |next| first == next || first > next && next < self.gaps_below;
+        let follows = self.next.is_none_or(follows);
         if follows && first >= self.base && last.saturating_sub(self.base) <= MAX_REACH {
             return Ok(());
         }
         let expected = self.next.unwrap_or(self.base);
         let what = format!("a batch with the offsets {first} to {last} stands where {expected} is expected");
         Err(self.place(Error::corrupt(what).at_offset(expected)))
+    }
+
+    /// Where compaction may have left a gap, a batch whose offset was damaged can stand behind one all the same: then it
+    /// reaches into the next batch.
+    fn check_behind(&mut self, header: &BatchHeader) -> Result<()> {
+        let len = header.size.saturating_add(HEADER_LEN);
+        if len as u64 > self.left() {
+            return Ok(());
+        }
+        self.read_ahead(len)?;
+        let behind = self.log.bytes().get(header.size..).unwrap_or_default();
+        match BatchHeader::read(behind) {
+            Ok(behind) if behind.base_offset < header.next_offset() => {
+                let (first, last) = (header.base_offset, header.last_offset());
+                let what = format!("a batch with the offsets {first} to {last}");
+                let what =
+                    format!("{what} reaches into the next one, which begins at {}", behind.base_offset);
+                Err(self.place(Error::corrupt(what).at_offset(first)))
+            }
+            // Whoever comes there is told what is wrong with it.
+            _ => Ok(()),
+        }
     }
 
     /// Sees to it that `len` bytes are ahead; asks for no more than the limit allows.
@@ -109,23 +160,19 @@ impl BatchScan {
     }
 }
 
-/// Begins a scan at the batch that holds `offset`, looking first where the index says; `None` if what lies
-/// there is not the batch that the index describes.
+/// Moves a scan, which is begun at a position, to the batch that holds `offset`, looking first where the index says;
+/// `None` if what lies there is not the batch that the index describes.
 pub fn scan_from_hint(
-    log: FileView,
-    path: &Path,
-    limit: u64,
-    base: Offset,
+    scan: impl FnOnce(u64) -> BatchScan,
     hint: Option<OffsetEntry>,
     offset: Offset,
 ) -> Result<Option<BatchScan>> {
-    let position = hint.map_or(0, |hint| u64::from(hint.position));
-    if position > limit {
+    let mut scan = scan(hint.map_or(0, |hint| u64::from(hint.position)));
+    if scan.position() > scan.limit {
         return Ok(None);
     }
-    let mut scan = BatchScan::new(log, path, base, position, limit);
     if let Some(hint) = hint {
-        let described = base.saturating_add(hint.relative_offset.into());
+        let described = scan.base.saturating_add(hint.relative_offset.into());
         match scan.peek() {
             Ok(Some(header)) if header.last_offset() == described => {}
             Ok(_) => return Ok(None),

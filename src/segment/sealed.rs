@@ -81,17 +81,14 @@ impl SealedSegment {
     pub fn scan_from(&self, offset: Offset) -> Result<BatchScan> {
         let opened = self.opened()?;
         let hint = self.hint(&opened, offset)?;
-        let scan =
-            |hint| scan_from_hint(opened.log.clone(), &opened.path, opened.len, self.base, hint, offset);
-        match scan(hint)? {
+        let at = |position| self.dir.scan(opened.log.clone(), self.base, position, opened.len);
+        match scan_from_hint(at, hint, offset)? {
             Some(scan) => Ok(scan),
             None => {
                 // The index is not this log's: the log gives another one.
                 *opened.index.lock() = self.rebuild(&opened.log, &opened.path, opened.len)?.offset;
-                match scan(self.hint(&opened, offset)?)? {
-                    Some(scan) => Ok(scan),
-                    None => Ok(BatchScan::new(opened.log.clone(), &opened.path, self.base, 0, opened.len)),
-                }
+                let rebuilt = scan_from_hint(at, self.hint(&opened, offset)?, offset)?;
+                Ok(rebuilt.unwrap_or_else(|| at(0)))
             }
         }
     }
@@ -180,7 +177,7 @@ impl SealedSegment {
                 last = Some(entry);
             }
         };
-        let mut scan = BatchScan::new(log.clone(), path, self.base, 0, len);
+        let mut scan = self.dir.scan(log.clone(), self.base, 0, len);
         while let Some(header) = scan.peek()? {
             let position = u32::try_from(scan.position()).unwrap_or(u32::MAX);
             if let Some(entries) = indexer.on_batch(&header, position) {
