@@ -13,6 +13,9 @@ mod durability;
 mod full_disk;
 mod growing;
 
+mod kafka;
+mod kafka_damage;
+mod kafka_fixtures;
 mod levels;
 mod owners;
 
