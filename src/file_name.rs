@@ -12,10 +12,16 @@ pub(crate) const LOCK: &str = ".lock";
 pub(crate) const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 /// The identity of a Kafka broker's directory; we never write one.
 pub(crate) const META_PROPERTIES: &str = "meta.properties";
+/// What [`META_PROPERTIES`] is called once the directory was taken over.
+pub(crate) const ADOPTED_PROPERTIES: &str = "meta.properties.adopted";
+/// Kafka's log of its cluster, which is no topic's.
+pub(crate) const CLUSTER_METADATA: &str = "__cluster_metadata-0";
 /// Our list of topics with their configurations.
 pub(crate) const MANIFEST: &str = "ottla.manifest";
 /// What of each partition is proven to be durable.
 pub(crate) const ENDS: &str = "ottla.ends";
+/// There while a directory is given back to Kafka.
+pub(crate) const RETURNING: &str = "ottla.returning";
 /// Space that is given back when a disk is full.
 pub(crate) const RESERVE: &str = "ottla.reserve";
 /// Kafka's: up to where the log of each partition is known to be synced.
@@ -34,6 +40,10 @@ pub(crate) const QUARANTINE: &str = "ottla.quarantine.";
 
 /// In a partition directory: the log of the segment to come, before it has its name. A Kafka broker ignores it.
 pub(crate) const NEXT_LOG: &str = "next-segment.tmp";
+
+/// In a partition directory of a stopped Kafka broker: what is to take its place, until it is complete. Kafka skips
+/// directories there.
+pub(crate) const INCOMING: &str = "ottla-incoming";
 
 /// The longest name that a directory entry can have.
 const MAX_NAME: usize = 255;
@@ -91,10 +101,58 @@ pub(crate) fn partition_dir(topic: &TopicName, partition: PartitionId) -> String
     format!("{}-{partition}", topic.as_str())
 }
 
+/// Reads back what [`partition_dir`] writes, and nothing else.
+pub(crate) fn parse_partition_dir(name: &str) -> Option<(TopicName, PartitionId)> {
+    let (topic, partition) = name.rsplit_once('-')?;
+    let topic = TopicName::new(topic).ok()?;
+    let partition = partition.parse().ok()?;
+    (partition_dir(&topic, partition) == name).then_some((topic, partition))
+}
+
+/// True for a directory of Kafka's that is to be deleted, was to take another one's place, or belongs to nobody:
+/// `topic-partition.<id>-delete`, `-future`, `-stray`.
+pub(crate) fn is_kafka_leftover(name: &str) -> bool {
+    let stem = ["-delete", "-future", "-stray"].iter().find_map(|suffix| name.strip_suffix(suffix));
+    stem.and_then(|stem| stem.rsplit_once('.'))
+        .is_some_and(|(_, id)| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// What Kafka has left of replacing or removing a file of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Replacement {
+    /// `.deleted`: it was replaced, and goes.
+    Deleted,
+    /// `.cleaned`: it was to replace others, and is not complete.
+    Cleaned,
+    /// `.swap`: it is complete, and about to replace others.
+    Swap,
+}
+
+impl Replacement {
+    pub fn parse(name: &str) -> Option<Self> {
+        match name.rsplit_once('.')?.1 {
+            "deleted" => Some(Self::Deleted),
+            "cleaned" => Some(Self::Cleaned),
+            "swap" => Some(Self::Swap),
+            _ => None,
+        }
+    }
+}
+
 /// The name of a partition's directory while it is being deleted: `topic-partition.<id>-delete`, the topic cut
 /// where the name would be too long.
 pub(crate) fn deleting_dir(topic: &TopicName, partition: PartitionId, id: TopicId) -> String {
-    let suffix = format!("-{partition}.{}-delete", id.simple_hex());
+    suffixed_dir(topic, partition, id, "delete")
+}
+
+/// The name of a partition's directory that belongs to nobody, for Kafka: where one is complete that is to take the
+/// place of another.
+pub(crate) fn stray_dir(topic: &TopicName, partition: PartitionId, id: TopicId) -> String {
+    suffixed_dir(topic, partition, id, "stray")
+}
+
+fn suffixed_dir(topic: &TopicName, partition: PartitionId, id: TopicId, what: &str) -> String {
+    let suffix = format!("-{partition}.{}-{what}", id.simple_hex());
     let room = MAX_NAME.saturating_sub(suffix.len());
     let topic: String = topic.as_str().chars().take(room).collect();
     format!("{topic}{suffix}")
@@ -149,6 +207,30 @@ mod tests {
         ] {
             assert_eq!(SegmentFile::parse(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn directories_of_partitions_read_back() {
+        for (name, topic, partition) in [("orders-0", "orders", 0), ("a-b.c-12", "a-b.c", 12)] {
+            let topic = TopicName::new(topic).unwrap();
+            assert_eq!(parse_partition_dir(name), Some((topic.clone(), partition)));
+            let dead = deleting_dir(&topic, partition, TopicId::random());
+            assert!(is_kafka_leftover(&dead), "{dead}");
+            assert_eq!(parse_partition_dir(&dead), None);
+        }
+        for name in ["orders", "orders-", "orders-01", "orders-x", "-1", "a b-0", "remote-log-index-cache"] {
+            assert_eq!(parse_partition_dir(name), None, "{name}");
+            assert!(!is_kafka_leftover(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_a_replacement_has_left_is_known() {
+        let replacement = |suffix: &str| Replacement::parse(&format!("00000000000000000000.log{suffix}"));
+        assert_eq!(replacement(".deleted"), Some(Replacement::Deleted));
+        assert_eq!(replacement(".cleaned"), Some(Replacement::Cleaned));
+        assert_eq!(replacement(".swap"), Some(Replacement::Swap));
+        assert_eq!(replacement(""), None);
     }
 
     #[test]

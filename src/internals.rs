@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::broker::{Broker, BrokerOptions, Manifest, Partition};
+use crate::broker::{Broker, BrokerOptions, HandOver, HandOverReport, Manifest, Partition, UndoReport};
 use crate::error::Result;
 use crate::model::{Offset, Record, Timestamp, TopicId};
 use crate::partition_log::LeaderEpochs;
@@ -21,6 +21,16 @@ pub use crate::vfs::{
 /// Opens a broker on a file system of the caller's.
 pub fn open_on(options: BrokerOptions, vfs: Arc<dyn Vfs>, path: &Path) -> Result<Broker> {
     options.open_on(vfs, path)
+}
+
+/// Undoes an adoption on a file system of the caller's.
+pub fn undo_adoption_on(options: BrokerOptions, vfs: Arc<dyn Vfs>, path: &Path) -> Result<UndoReport> {
+    crate::broker::give_back(&vfs, path, options)
+}
+
+/// Hands a topic over on a file system of the caller's.
+pub fn hand_over_on(hand_over: HandOver, vfs: Arc<dyn Vfs>) -> Result<HandOverReport> {
+    hand_over.run_on(&vfs)
 }
 
 /// The same without threads, where ticks come as soon as threads would do what is due.

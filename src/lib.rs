@@ -95,10 +95,6 @@ mod model;
 mod partition_log;
 mod partitioner;
 mod producer;
-#[cfg_attr(
-    not(any(test, feature = "test-util")),
-    expect(dead_code, reason = "written where a partition is adopted")
-)]
 mod producer_snapshot;
 mod record_batch;
 mod segment;
@@ -106,7 +102,8 @@ mod sync;
 mod vfs;
 
 pub use broker::{
-    Batches, Broker, BrokerOptions, Follow, Partition, PartitionRecovery, RecoveryReport, Topic,
+    Batches, Broker, BrokerOptions, Follow, HandOver, HandOverReport, HandedOver, Partition,
+    PartitionRecovery, RecoveryReport, Topic, UndoReport,
 };
 pub use config::{Durability, TopicConfig};
 pub use consumer::{Consumer, ConsumerBuilder, ConsumerRecord, ConsumerRecordIter, ConsumerRecords};

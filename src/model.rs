@@ -238,6 +238,21 @@ impl TopicName {
         &self.0
     }
 
+    /// True for the topics in which Kafka keeps its own state: nobody writes to them but the broker itself (Kafka:
+    /// `Topic.isInternal`).
+    pub fn is_internal(&self) -> bool {
+        ["__consumer_offsets", "__transaction_state", "__share_group_state"].contains(&self.as_str())
+    }
+
+    /// Fails for those topics.
+    pub fn check_writable(&self) -> Result<()> {
+        if !self.is_internal() {
+            return Ok(());
+        }
+        let what = "the topic is one of Kafka's own, which can be read and not written";
+        Err(Error::new(ErrorKind::InvalidTopic, what).in_topic(self.as_str()))
+    }
+
     /// True if Kafka's metric names would take the two for one: `a.b` and `a_b`.
     pub fn collides_with(&self, other: &Self) -> bool {
         let fold = |byte: u8| if byte == b'.' { b'_' } else { byte };

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::file_name::ENDS;
 use crate::model::TopicName;
 use crate::partition_log::{
-    Cut, LastStop, LeaderEpochs, LogContext, PartitionLog, Plan, cut_back, plan, settle,
+    Cut, LastStop, LeaderEpochs, LogContext, LogEnd, PartitionLog, Plan, cut_back, plan, settle,
 };
 
 /// What is known of a partition before it is opened.
@@ -89,6 +89,12 @@ impl Candidate {
         let opened = self.open(LastStop::Unclean(cut.end))?;
         opened.1.publish();
         Ok(opened)
+    }
+
+    /// Opens it where it ends, with a new leader epoch for what comes.
+    pub fn open_behind(self) -> Result<OpenLog> {
+        let end = LogEnd::from(self.proven);
+        self.open(LastStop::Unclean(end))
     }
 
     /// A damaged one opens as one that says so.

@@ -21,7 +21,7 @@ use crate::agenda::Chore;
 use crate::checkpoint;
 use crate::error::{IoContext, Result};
 use crate::file_name::{HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS, temporary};
-use crate::model::{MAX_OFFSET, Offset, TopicName};
+use crate::model::{MAX_OFFSET, Offset, PartitionId, TopicName};
 use crate::partition_log::PartitionLog;
 use crate::sync::Mutex;
 use crate::vfs::{Vfs, read_file, stage_file};
@@ -108,9 +108,10 @@ pub fn complaints(vfs: &dyn Vfs, root: &Path) -> Vec<String> {
     [RECOVERY_POINTS, HIGH_WATERMARKS, LOG_STARTS].iter().filter_map(complaint).collect()
 }
 
-fn decode_line(line: &str) -> Option<()> {
+/// An entry: topic, partition, offset.
+pub fn decode_line(line: &str) -> Option<(TopicName, PartitionId, Offset)> {
     let words: Vec<_> = line.split_whitespace().collect();
     let [topic, partition, offset] = words[..] else { return None };
-    let offset: Offset = offset.parse().ok()?;
-    (TopicName::new(topic).is_ok() && partition.parse::<u32>().is_ok() && offset <= MAX_OFFSET).then_some(())
+    let offset = offset.parse().ok().filter(|offset| *offset <= MAX_OFFSET)?;
+    Some((TopicName::new(topic).ok()?, partition.parse().ok()?, offset))
 }

@@ -16,6 +16,7 @@ use crate::model::{TopicId, TopicName};
 pub fn create(shared: &Shared, name: &str, config: &TopicConfig) -> Result<Arc<TopicLogs>> {
     shared.check_open()?;
     let name = TopicName::new(name)?;
+    name.check_writable()?;
     let config = config.clone().or_durability(shared.env.options.durability);
     config.validate().map_err(|error| error.in_topic(name.as_str()))?;
     let mut admin = shared.admin.lock();
@@ -24,7 +25,7 @@ pub fn create(shared: &Shared, name: &str, config: &TopicConfig) -> Result<Arc<T
     let partitions = 0..config.partitions;
     partition_dirs::check_places_are_free(&shared.env, &name, partitions.clone())?;
 
-    let entry = TopicEntry { id: TopicId::random(), state: TopicState::Creating, config };
+    let entry = TopicEntry::new(TopicId::random(), TopicState::Creating, config);
     // The evidence is there before anybody could look for it.
     let named = claim_slots(shared, entry.id, partitions.clone()).and_then(|slots| {
         store(shared, &mut admin, &name, Some(&entry))?;

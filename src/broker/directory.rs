@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::file_name::{MANIFEST, META_PROPERTIES, is_negligible_at_first_open};
+use crate::file_name::{MANIFEST, META_PROPERTIES, RETURNING, is_negligible_at_first_open};
 use crate::vfs::{DirEntry, EntryKind};
 
 /// What a directory is to us.
@@ -13,13 +13,22 @@ pub enum Verdict {
     New,
     /// It has a manifest.
     Ours,
+    /// A Kafka broker's, which is to be taken over.
+    Kafkas,
 }
 
-/// A missing manifest never means "new" where there is anything to lose.
-pub fn judge(root: &Path, entries: &[DirEntry]) -> Result<Verdict> {
+/// A missing manifest never means "new" where there is anything to lose. A Kafka broker's directory is taken over only
+/// where the caller adopts.
+pub fn judge(root: &Path, entries: &[DirEntry], adopts: bool) -> Result<Verdict> {
     let holds = |name: &str| entries.iter().any(|entry| entry.name == name);
     if holds(META_PROPERTIES) {
-        return Err(not_ours(root, "the directory belongs to a Kafka broker, for it holds meta.properties"));
+        return if adopts { Ok(Verdict::Kafkas) } else { Err(kafkas(root)) };
+    }
+    if holds(RETURNING) {
+        let what = "the directory is being given back to Kafka, which was interrupted";
+        return Err(Error::new(ErrorKind::DirectoryNotOurs, what)
+            .in_file(root)
+            .advise("undo the adoption once more, which goes on where it was; nothing was changed"));
     }
     if entries.iter().any(|entry| entry.name == MANIFEST && entry.kind == EntryKind::File) {
         return Ok(Verdict::Ours);
@@ -32,6 +41,13 @@ pub fn judge(root: &Path, entries: &[DirEntry]) -> Result<Verdict> {
             Err(not_ours(root, &what))
         }
     }
+}
+
+fn kafkas(root: &Path) -> Error {
+    let what = "the directory belongs to a Kafka broker, for it holds meta.properties";
+    Error::new(ErrorKind::DirectoryNotOurs, what).in_file(root).advise(
+        "stop the broker, and take its directory over with `Broker::options().adopt(true)`; nothing was changed",
+    )
 }
 
 pub fn not_ours(root: &Path, what: &str) -> Error {
@@ -50,20 +66,35 @@ pub fn absent(root: &Path) -> Error {
 mod tests {
     use super::*;
 
-    fn verdict(names: &[&str]) -> Result<Verdict> {
+    fn verdict(names: &[&str], adopts: bool) -> Result<Verdict> {
         let entries: Vec<_> =
             names.iter().map(|name| DirEntry { name: (*name).to_owned(), kind: EntryKind::File }).collect();
-        judge(Path::new("/data"), &entries)
+        judge(Path::new("/data"), &entries, adopts)
     }
 
     #[test]
     fn only_a_directory_with_nothing_to_lose_is_new() {
         for new in [&[][..], &["lost+found", ".lock"], &[".DS_Store", "ottla.manifest.tmp"]] {
-            assert_eq!(verdict(new).unwrap(), Verdict::New, "{new:?}");
+            assert_eq!(verdict(new, false).unwrap(), Verdict::New, "{new:?}");
         }
-        assert_eq!(verdict(&["ottla.manifest", "anything"]).unwrap(), Verdict::Ours);
-        for foreign in [&["orders-0"][..], &["notes.txt"], &["ottla.manifest", "meta.properties"]] {
-            assert_eq!(verdict(foreign).unwrap_err().kind(), ErrorKind::DirectoryNotOurs, "{foreign:?}");
+        assert_eq!(verdict(&["ottla.manifest", "anything"], true).unwrap(), Verdict::Ours);
+        for foreign in [
+            &["orders-0"][..],
+            &["notes.txt"],
+            &["ottla.manifest", "meta.properties"],
+            &["ottla.manifest", "ottla.returning"],
+        ] {
+            let error = verdict(foreign, false).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::DirectoryNotOurs, "{foreign:?}");
+        }
+    }
+
+    #[test]
+    fn a_kafka_brokers_directory_is_taken_over_only_where_the_caller_adopts() {
+        for kafkas in [&["meta.properties"][..], &["meta.properties", "ottla.manifest", "ottla.returning"]] {
+            let error = verdict(kafkas, false).unwrap_err();
+            assert!(error.to_string().contains("adopt(true)"), "{error}");
+            assert_eq!(verdict(kafkas, true).unwrap(), Verdict::Kafkas);
         }
     }
 }

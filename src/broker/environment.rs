@@ -39,7 +39,8 @@ impl Environment {
             topic: name.as_str().into(),
             partition,
             config: entry.config.clone(),
-            dir: SegmentDir::new(Arc::clone(&self.vfs), &dir, self.options.memory_maps),
+            dir: SegmentDir::new(Arc::clone(&self.vfs), &dir, self.options.memory_maps)
+                .with_kafka_end(entry.adopted_end(partition)),
             clock: self.options.clock.clone(),
             batch_size: self.options.batch_size,
             root: Arc::clone(&self.root),

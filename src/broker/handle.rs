@@ -6,14 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::closing::Lease;
+use super::giving_back::UndoReport;
 use super::options::BrokerOptions;
 use super::recovery_report::RecoveryReport;
 use super::topic::Topic;
-use super::{altering, creating, deleting, topics};
+use super::{altering, creating, deleting, giving_back, topics};
 use crate::clock::Clock;
 use crate::config::TopicConfig;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::model::{DirectoryId, TopicName};
+use crate::vfs::{OsVfs, Vfs};
 
 /// An open data directory: topics, and the way to producers and consumers.
 ///
@@ -62,6 +64,25 @@ impl Broker {
     #[must_use]
     pub fn options() -> BrokerOptions {
         BrokerOptions::default()
+    }
+
+    /// Gives a directory that was [taken over](BrokerOptions::adopt) from a Kafka broker back to it.
+    ///
+    /// It must not be open; one that was not closed in order is recovered first. What was appended since gets the leader
+    /// epoch that Kafka had, so that a broker that is started then goes on behind it, with every record at its offset;
+    /// `meta.properties` gets its name back, and our own files at the root go (those of what recovery has cut stay). Topics
+    /// that were deleted meanwhile are made anew by Kafka, empty; the directory can be adopted again.
+    ///
+    /// After a crash on the way nobody opens the directory before this was done once more.
+    ///
+    /// # Errors
+    /// With nothing changed: [`DirectoryInUse`](ErrorKind::DirectoryInUse);
+    /// [`DirectoryNotOurs`](ErrorKind::DirectoryNotOurs) if it was not adopted, or is Kafka's already;
+    /// [`UnknownTopicOrPartition`](ErrorKind::UnknownTopicOrPartition) if there are topics or partitions in it that were
+    /// made since, and that Kafka does not know; those of [`open`](Self::open).
+    pub fn undo_adoption(path: impl AsRef<Path>) -> Result<UndoReport> {
+        let path = std::path::absolute(path.as_ref()).doing("find", path.as_ref())?;
+        giving_back::give_back(&(Arc::new(OsVfs) as Arc<dyn Vfs>), &path, Self::options())
     }
 
     /// Opens an empty broker whose files are in memory, and go with it: for the tests of a service. It cannot be

@@ -4,6 +4,7 @@
 //! ottla manifest 1
 //! directory 8xO1m3mLSZ2Rk0p0WZs3yQ
 //! topic orders rE6H2AcSSMCQ7GdNHWIEMQ live 3
+//! adopted 0 1500 4
 //! config segment.bytes 1073741824
 //! config segment.ms 604800000
 //! crc32 8f2b1c0d
@@ -12,6 +13,9 @@
 //! The first line is magic and version, the second the identity of the directory. A topic is its name, its id, its
 //! state and its number of partitions (of a `growing` one also the number to come), with a line for every configuration behind it; topics are sorted by name. The
 //! last line is the CRC-32 (IEEE) of everything before it, in hexadecimal.
+//!
+//! Of a partition that was taken over from a Kafka broker, `adopted` says up to which offset Kafka has written it, and
+//! its leader epoch then (`none` if it had none).
 //!
 //! A configuration without a line has its default: so a version that knows more of them reads what an older one
 //! wrote. One that this version does not know is an error, for it could mean anything.
@@ -35,7 +39,7 @@ use std::path::Path;
 use crate::config::{Durability, TopicConfig};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::file_name::MANIFEST;
-use crate::model::{DirectoryId, PartitionId, TopicId, TopicName};
+use crate::model::{DirectoryId, LeaderEpoch, MAX_OFFSET, Offset, PartitionId, TopicId, TopicName};
 use crate::vfs::{Vfs, commit_file, read_file, stage_file};
 
 /// Magic and version.
@@ -58,6 +62,27 @@ pub struct TopicEntry {
     pub id: TopicId,
     pub state: TopicState,
     pub config: TopicConfig,
+    /// Of the partitions that were taken over from a Kafka broker.
+    pub adopted: BTreeMap<PartitionId, AdoptedEnd>,
+}
+
+/// Where the part of a partition ends that a Kafka broker has written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AdoptedEnd {
+    pub offset: Offset,
+    /// The leader epoch that the partition had there.
+    pub epoch: Option<LeaderEpoch>,
+}
+
+impl TopicEntry {
+    pub fn new(id: TopicId, state: TopicState, config: TopicConfig) -> Self {
+        Self { id, state, config, adopted: BTreeMap::new() }
+    }
+
+    /// Where what Kafka has written of a partition ends; 0 if it has written nothing.
+    pub fn adopted_end(&self, partition: PartitionId) -> Offset {
+        self.adopted.get(&partition).map_or(0, |end| end.offset)
+    }
 }
 
 /// How far the creation, growth or deletion of a topic has come.
@@ -132,8 +157,12 @@ impl Manifest {
     pub fn encode(&self) -> String {
         let mut text = format!("{FIRST_LINE}\ndirectory {}\n", self.directory);
         // Writing to a string does not fail.
-        for (name, TopicEntry { id, state, config }) in &self.topics {
+        for (name, TopicEntry { id, state, config, adopted }) in &self.topics {
             _ = writeln!(text, "topic {} {id} {}", name.as_str(), state.encode(config.partitions));
+            for (partition, AdoptedEnd { offset, epoch }) in adopted {
+                let epoch = epoch.map_or_else(|| "none".to_owned(), |epoch| epoch.to_string());
+                _ = writeln!(text, "adopted {partition} {offset} {epoch}");
+            }
             for (name, value) in config.entries() {
                 _ = writeln!(text, "config {name} {value}");
             }
@@ -162,7 +191,7 @@ impl Manifest {
     }
 }
 
-/// Topics, each with its configurations behind it; both only once.
+/// Topics, each with what was adopted of it and its configurations behind it; each only once.
 fn decode_topics<'a>(lines: impl Iterator<Item = &'a str>) -> Result<BTreeMap<TopicName, TopicEntry>> {
     let mut topics: BTreeMap<TopicName, TopicEntry> = BTreeMap::new();
     let mut configured = BTreeSet::new();
@@ -176,6 +205,17 @@ fn decode_topics<'a>(lines: impl Iterator<Item = &'a str>) -> Result<BTreeMap<To
                 topics.insert(name, entry);
                 configured.clear();
             }
+            Some(("adopted", rest)) => {
+                let (Some((partition, end)), Some(mut topic)) = (decode_adopted(rest), topics.last_entry())
+                else {
+                    return Err(damaged("what was adopted is no partition, offset and epoch"));
+                };
+                let adopted = &mut topic.get_mut().adopted;
+                if adopted.last_key_value().is_some_and(|(last, _)| *last >= partition) {
+                    return Err(damaged("its adopted partitions are not sorted"));
+                }
+                adopted.insert(partition, end);
+            }
             Some(("config", rest)) => {
                 let (Some((name, value)), Some(mut topic)) = (rest.split_once(' '), topics.last_entry())
                 else {
@@ -187,7 +227,7 @@ fn decode_topics<'a>(lines: impl Iterator<Item = &'a str>) -> Result<BTreeMap<To
                 let topic = topic.get_mut();
                 topic.config = decode_config(std::mem::take(&mut topic.config), name, value)?;
             }
-            _ => return Err(damaged("a line is no topic and no configuration")),
+            _ => return Err(damaged("a line is no topic, nothing adopted and no configuration")),
         }
     }
     Ok(topics)
@@ -221,7 +261,18 @@ fn decode_topic(text: &str) -> Result<(TopicName, TopicEntry)> {
         let is_more = to > partitions && TopicConfig::new().partitions(to).validate().is_ok();
         is_more.then_some(()).ok_or_else(malformed)?;
     }
-    Ok((name, TopicEntry { id, state, config }))
+    Ok((name, TopicEntry::new(id, state, config)))
+}
+
+fn decode_adopted(text: &str) -> Option<(PartitionId, AdoptedEnd)> {
+    let mut words = text.split(' ');
+    let partition = words.next()?.parse().ok()?;
+    let offset = words.next()?.parse().ok().filter(|offset| *offset <= MAX_OFFSET)?;
+    let epoch = match words.next()? {
+        "none" => None,
+        epoch => Some(epoch.parse().ok().filter(|epoch| i32::try_from(*epoch).is_ok())?),
+    };
+    words.next().is_none().then_some((partition, AdoptedEnd { offset, epoch }))
 }
 
 fn decode_config(config: TopicConfig, name: &str, value: &str) -> Result<TopicConfig> {

@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows what producers and consumers are.
 
+mod adopting;
 mod altering;
 mod candidate;
 mod checkpoints;
@@ -11,6 +12,8 @@ mod deleting;
 mod directory;
 mod environment;
 mod follow;
+mod giving_back;
+mod handing_over;
 mod handle;
 mod manifest;
 mod marker;
@@ -20,6 +23,7 @@ mod partition;
 mod partition_dirs;
 mod partition_list;
 mod partition_metadata;
+mod producer_snapshots;
 mod recovery_report;
 mod reopening;
 mod reserve;
@@ -31,6 +35,10 @@ mod topic_logs;
 mod topics;
 
 pub use follow::Follow;
+pub use giving_back::UndoReport;
+#[cfg(feature = "test-util")]
+pub use giving_back::give_back;
+pub use handing_over::{HandOver, HandOverReport, HandedOver};
 pub use handle::Broker;
 #[cfg(feature = "test-util")]
 pub use manifest::Manifest;

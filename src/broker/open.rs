@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 
 use super::Broker;
+use super::adopting::{self, Adopted};
 use super::candidate::{Candidate, OpenLog};
 use super::checkpoints::{self, Checkpoints};
 use super::closing::{Closing, Lease};
@@ -54,17 +55,18 @@ impl BrokerOptions {
 fn open(vfs: Arc<dyn Vfs>, root: &Path, options: BrokerOptions) -> Result<Arc<Shared>> {
     let budget = Budget::new(options.open_files);
     let vfs = Arc::new(BudgetedVfs::new(vfs, &budget)) as Arc<dyn Vfs>;
-    let may_create = options.create_if_missing;
+    let (may_create, adopts) = (options.create_if_missing, options.adopting.is_on);
     if may_create {
         create_missing(vfs.as_ref(), root)?;
     }
-    judge_directory(vfs.as_ref(), root, may_create)?;
+    let judge = || judge_directory(vfs.as_ref(), root, may_create, adopts);
+    judge()?;
     let lock = take_lock(vfs.as_ref(), root)?;
     // Once more, now that nobody else can change it.
-    let verdict = judge_directory(vfs.as_ref(), root, may_create)?;
-    let found = match verdict {
+    let found = match judge()? {
         Verdict::New => None,
         Verdict::Ours => Some(Found::read(vfs.as_ref(), root)?),
+        Verdict::Kafkas => return Opening::new(vfs, budget, root, options).adopt(lock),
     };
     let opening = Opening::new(vfs, budget, root, options);
     match found {
@@ -129,6 +131,19 @@ impl Opening {
         self.finish(lock, manifest, Arc::new(ends), Vec::new(), report)
     }
 
+    /// A directory of a Kafka broker. What comes in it has leader epochs above Kafka's.
+    fn adopt(self, lock: Box<dyn VfsLock>) -> Result<Arc<Shared>> {
+        let Adopted { manifest, ends, report } = adopting::adopt(&self.env)?;
+        self.name_holder(lock.as_ref())?;
+        let candidates = self.candidates(&manifest, &ends)?;
+        let logs = candidates.into_iter().map(Candidate::open_behind);
+        let logs = logs.collect::<Result<Vec<_>>>()?;
+        if let Some(damage) = logs.iter().find_map(|(_, log)| log.damage()) {
+            return Err(damage);
+        }
+        self.finish(lock, manifest, ends, logs, report)
+    }
+
     /// A directory that was closed in order.
     fn take_over(self, lock: Box<dyn VfsLock>, found: Found) -> Result<Arc<Shared>> {
         let Found { manifest, ends, notes, .. } = found;
@@ -139,7 +154,7 @@ impl Opening {
         let damaged = self.accept(logs.iter().filter_map(|(_, log)| log.damage()).collect())?;
         self.name_holder(lock.as_ref())?;
         marker::remove(self.env.vfs.as_ref(), &self.env.root)?;
-        let report = RecoveryReport { clean: true, partitions: Vec::new(), damaged, notes };
+        let report = RecoveryReport { clean: true, damaged, notes, ..RecoveryReport::default() };
         self.finish(lock, manifest, ends, logs, report)
     }
 
@@ -164,7 +179,7 @@ impl Opening {
         let ends = with_reserve(vfs, root, || EndsFile::open(vfs, root)?.renew(vfs, root))?;
         let ends = Arc::new(ends);
         let mut slots = ends.slots();
-        let mut report = RecoveryReport { clean: false, partitions: Vec::new(), damaged, notes };
+        let mut report = RecoveryReport { damaged, notes, ..RecoveryReport::default() };
         let mut logs = Vec::new();
         for ((mut candidate, cut), copy) in candidates.into_iter().zip(cuts).zip(copies) {
             let owner = candidate.context.slot.owner();
@@ -295,9 +310,9 @@ fn create_missing(vfs: &dyn Vfs, root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn judge_directory(vfs: &dyn Vfs, root: &Path, may_create: bool) -> Result<Verdict> {
+fn judge_directory(vfs: &dyn Vfs, root: &Path, may_create: bool, adopts: bool) -> Result<Verdict> {
     match vfs.read_dir(root) {
-        Ok(entries) => match judge(root, &entries)? {
+        Ok(entries) => match judge(root, &entries, adopts)? {
             Verdict::New if !may_create => Err(absent(root)),
             verdict => Ok(verdict),
         },
@@ -309,7 +324,8 @@ fn judge_directory(vfs: &dyn Vfs, root: &Path, may_create: bool) -> Result<Verdi
     }
 }
 
-fn take_lock(vfs: &dyn Vfs, root: &Path) -> Result<Box<dyn VfsLock>> {
+/// Takes the lock of a directory, or says who has it.
+pub fn take_lock(vfs: &dyn Vfs, root: &Path) -> Result<Box<dyn VfsLock>> {
     let path = root.join(LOCK);
     if let Some(lock) = vfs.lock(&path).doing("lock", &path)? {
         return Ok(lock);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::adopting::AdoptSettings;
 use crate::clock::Clock;
 use crate::config::{Durability, TopicConfig};
 use crate::error::{Error, ErrorKind, Result};
@@ -19,6 +20,7 @@ const FEWEST_OPEN_FILES: usize = 16;
 #[derive(Clone, Debug)]
 pub struct BrokerOptions {
     pub(super) create_if_missing: bool,
+    pub(super) adopting: AdoptSettings,
     pub(super) batch_size: usize,
     pub(super) memory_maps: bool,
     pub(super) durability: Durability,
@@ -39,6 +41,7 @@ impl Default for BrokerOptions {
     fn default() -> Self {
         Self {
             create_if_missing: true,
+            adopting: AdoptSettings::default(),
             batch_size: 16 * 1024,
             memory_maps: true,
             durability: Durability::Synced,
@@ -70,6 +73,51 @@ impl BrokerOptions {
     #[must_use]
     pub fn create_if_missing(mut self, on: bool) -> Self {
         self.create_if_missing = on;
+        self
+    }
+
+    /// Whether the directory of a stopped Kafka broker, one with a `meta.properties`, is taken over. Default: `false`,
+    /// and opening one fails.
+    ///
+    /// With `true` every topic in it becomes one of ours, with its id, its records at their offsets, and the
+    /// configuration that is given [for it](Self::adopted_topic) or [for all](Self::adopted_topics): Kafka keeps its own
+    /// elsewhere. All partitions of a topic have to be there. How the broker stopped is judged by what it has left
+    /// itself; after a stop that was not in order, what is not whole above its recovery points is cut and kept in
+    /// quarantine files, and [`RecoveryReport`](crate::RecoveryReport) tells. New records get leader epochs above Kafka's.
+    ///
+    /// Kafka's internal topics (`__consumer_offsets`, `__transaction_state`, `__share_group_state`) can be read, and not
+    /// written. Its log of the cluster, and directories that it was about to delete or to move, are left alone; the
+    /// report names the latter.
+    ///
+    /// Last of all `meta.properties` is renamed to `meta.properties.adopted`, so that no broker starts on the directory;
+    /// after a crash before that it is Kafka's as before. [`Broker::undo_adoption`](crate::Broker::undo_adoption) gives
+    /// it back. A directory that is ours already, or new, is opened as without this option.
+    ///
+    /// # Errors
+    /// Of [opening](Self::open), all with nothing changed:
+    /// [`DirectoryInUse`](ErrorKind::DirectoryInUse) while the broker runs;
+    /// [`CorruptMessage`](ErrorKind::CorruptMessage) for a topic id, checkpoint or log that is damaged or missing;
+    /// [`StorageError`](ErrorKind::StorageError) if partitions of a topic are missing, or compaction was interrupted;
+    /// [`UnsupportedForMessageFormat`](ErrorKind::UnsupportedForMessageFormat) for logs of brokers before 0.11.
+    #[must_use]
+    pub fn adopt(mut self, on: bool) -> Self {
+        self.adopting.is_on = on;
+        self
+    }
+
+    /// The configuration of the topics of a Kafka broker that is [adopted](Self::adopt), but for those that are named;
+    /// their number of partitions is what it is. Default: that of [`TopicConfig::new`].
+    #[must_use]
+    pub fn adopted_topics(mut self, config: TopicConfig) -> Self {
+        self.adopting.default = config;
+        self
+    }
+
+    /// The configuration of one topic of a Kafka broker that is [adopted](Self::adopt); its number of partitions is what
+    /// it is. A name that the broker does not have is an error of opening.
+    #[must_use]
+    pub fn adopted_topic(mut self, name: &str, config: TopicConfig) -> Self {
+        self.adopting.by_topic.insert(name.to_owned(), config);
         self
     }
 
@@ -194,6 +242,7 @@ impl BrokerOptions {
             let what = format!("{name} = {value} is not possible");
             return Err(Error::new(ErrorKind::InvalidConfig, what).advise(format!("it takes {expects}")));
         }
+        self.adopting.validate()?;
         TopicConfig::new().durability(self.durability).validate()
     }
 

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::file_name::{PARTITION_METADATA, SegmentFile, deleting_dir, partition_dir, temporary};
 use crate::model::{PartitionId, TopicName};
 use crate::partition_log::PartitionLog;
-use crate::vfs::{DirEntry, EntryKind};
+use crate::vfs::{DirEntry, EntryKind, Vfs};
 
 /// Fails if something stands where a directory of these partitions would be made.
 pub fn check_places_are_free(
@@ -103,13 +103,19 @@ pub fn check_removable(env: &Environment, name: &TopicName, entry: &TopicEntry) 
 
 /// Removes a directory and the files in it; a directory inside it is nobody's that we know, and stays.
 pub fn remove_whole(env: &Environment, dir: &Path) -> Result<()> {
-    for entry in env.vfs.read_dir(dir).doing("list", dir)? {
+    remove_files(env.vfs.as_ref(), dir)?;
+    env.vfs.remove_dir(dir).doing("remove", dir)
+}
+
+/// Removes the files in a directory.
+pub fn remove_files(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
+    for entry in vfs.read_dir(dir).doing("list", dir)? {
         if entry.kind != EntryKind::Directory {
             let path = dir.join(&entry.name);
-            env.vfs.remove_file(&path).doing("remove", &path)?;
+            vfs.remove_file(&path).doing("remove", &path)?;
         }
     }
-    env.vfs.remove_dir(dir).doing("remove", dir)
+    Ok(())
 }
 
 /// True if there is a directory of this very topic: a name may be taken by something else meanwhile.

@@ -13,6 +13,7 @@ pub struct RecoveryReport {
     pub(super) partitions: Vec<PartitionRecovery>,
     pub(super) damaged: Vec<Error>,
     pub(super) notes: Vec<String>,
+    pub(super) adopted: bool,
 }
 
 impl RecoveryReport {
@@ -20,6 +21,12 @@ impl RecoveryReport {
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.clean
+    }
+
+    /// True if this opening has [taken over](crate::BrokerOptions::adopt) the directory from a Kafka broker.
+    #[must_use]
+    pub fn is_adopted(&self) -> bool {
+        self.adopted
     }
 
     /// The partitions from which more than zeros was cut. Nothing of it was acknowledged by a topic whose
@@ -38,7 +45,7 @@ impl RecoveryReport {
     }
 
     /// What was odd and could be put right, for people: files that only repeat what others say, and had to be made
-    /// again.
+    /// again. Of a directory that was taken over from a Kafka broker, also what was left alone.
     pub fn notes(&self) -> impl Iterator<Item = &str> {
         self.notes.iter().map(String::as_str)
     }

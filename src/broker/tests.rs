@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::manifest::{Manifest, TopicEntry, TopicState};
+use super::manifest::{AdoptedEnd, Manifest, TopicEntry, TopicState};
 use super::partition_metadata;
 use crate::config::{Durability, TopicConfig};
 use crate::error::ErrorKind;
@@ -19,7 +19,11 @@ fn manifest() -> Manifest {
         ("old_one", TopicState::Deleting),
     ] {
         let config = TopicConfig::new().partitions(3).segment_bytes(4096).durability(Durability::Synced);
-        let entry = TopicEntry { id: TopicId::parse(ID).unwrap(), state, config };
+        let mut entry = TopicEntry::new(TopicId::parse(ID).unwrap(), state, config);
+        if state == TopicState::Live {
+            entry.adopted.insert(0, AdoptedEnd { offset: 1500, epoch: Some(4) });
+            entry.adopted.insert(2, AdoptedEnd::default());
+        }
         manifest.topics.insert(TopicName::new(name).unwrap(), entry);
     }
     manifest
@@ -39,7 +43,10 @@ fn a_manifest_reads_back() {
         assert_eq!(Manifest::decode(manifest.encode().as_bytes()).unwrap(), manifest);
     }
     let text = manifest().encode();
-    assert!(text.contains(&format!("topic orders {ID} live 3\nconfig segment.bytes 4096\n")), "{text}");
+    assert!(
+        text.contains(&format!("topic orders {ID} live 3\nadopted 0 1500 4\nadopted 2 0 none\nconfig")),
+        "{text}"
+    );
     assert!(text.contains(&format!("topic more {ID} growing 3 6\nconfig segment.bytes 4096\n")), "{text}");
 }
 
@@ -64,6 +71,11 @@ fn a_manifest_in_another_form_is_refused_though_its_checksum_is_right() {
         ("live 3", "live 0"),
         ("live 3", "live -3"),
         ("live 3", "live 3 4"),
+        ("adopted 0 1500 4", "adopted 0 1500"),
+        ("adopted 0 1500 4", "adopted 0 1500 4 5"),
+        ("adopted 0 1500 4", "adopted 0 1500 -1"),
+        ("adopted 0 1500 4", "adopted 0 9223372036854775808 4"),
+        ("adopted 0 1500 4", "adopted 2 1500 4"),
         ("growing 3 6", "growing 3"),
         ("growing 3 6", "growing 3 3"),
         ("growing 3 6", "growing 6 3"),

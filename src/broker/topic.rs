@@ -104,6 +104,11 @@ impl Topic {
         })
     }
 
+    /// Fails for the topics that users cannot write to.
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        self.logs.name.check_writable()
+    }
+
     /// The size up to which records share a batch, in bytes.
     pub(crate) fn batch_size(&self) -> usize {
         self.broker.env.options.batch_size

@@ -46,6 +46,27 @@ impl LeaderEpochs {
         self.entries.push(Entry { epoch, start });
     }
 
+    /// Takes note of a batch at `start` that has this epoch; what the log has contradicts goes (Kafka:
+    /// `LeaderEpochFileCache.assign`).
+    pub fn assign(&mut self, epoch: LeaderEpoch, start: Offset) {
+        if self.entries.last().is_some_and(|last| last.epoch == epoch && last.start <= start) {
+            return;
+        }
+        self.entries.retain(|entry| entry.epoch < epoch && entry.start < start);
+        self.entries.push(Entry { epoch, start });
+    }
+
+    /// The same epochs, but for those above `highest`, which count as that one.
+    pub fn capped_at(&self, highest: LeaderEpoch) -> Self {
+        let mut capped = Self::default();
+        self.entries.iter().for_each(|entry| {
+            if capped.latest() != Some(highest) {
+                capped.assign(entry.epoch.min(highest), entry.start);
+            }
+        });
+        capped
+    }
+
     /// Forgets the epochs that begin at `end` or behind it (Kafka: `LeaderEpochFileCache.truncateFromEnd`).
     pub fn truncate_from_end(&mut self, end: Offset) {
         self.entries.retain(|entry| entry.start < end);
@@ -55,16 +76,22 @@ impl LeaderEpochs {
     /// is known to hold records, up to `end`: their epochs cannot be made again.
     pub fn load(vfs: &dyn Vfs, dir: &Path, end: Offset) -> Result<Self> {
         let path = dir.join(LEADER_EPOCH_CHECKPOINT);
-        let epochs = match read_file(vfs, &path, MAX_LEN) {
-            Ok(bytes) => Self::decode(&bytes).map_err(|error| error.in_file(&path))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::default(),
-            Err(error) => return Err(error).doing("read", &path),
-        };
+        let epochs = Self::read(vfs, dir)?.unwrap_or_default();
         if end > 0 && epochs.latest().is_none() {
             let what = "the leader epochs of a partition with records are missing";
             return Err(Error::corrupt(what).in_file(&path));
         }
         Ok(epochs)
+    }
+
+    /// What the checkpoint of a partition directory says, if there is one.
+    pub fn read(vfs: &dyn Vfs, dir: &Path) -> Result<Option<Self>> {
+        let path = dir.join(LEADER_EPOCH_CHECKPOINT);
+        match read_file(vfs, &path, MAX_LEN) {
+            Ok(bytes) => Self::decode(&bytes).map(Some).map_err(|error| error.in_file(&path)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).doing("read", &path),
+        }
     }
 
     /// Writes the checkpoint under its temporary name, durably.

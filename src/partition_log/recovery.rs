@@ -20,7 +20,7 @@ use crate::ends_file::ProvenEnd;
 use crate::error::{Error, IoContext, Result};
 use crate::file_name::{QUARANTINE, SegmentFile, quarantine, temporary};
 use crate::model::Offset;
-use crate::segment::{ActiveSegment, NextLog, SealedSegment, StoredIndexes, segment_bases};
+use crate::segment::{ActiveSegment, NextLog, SealedSegment, SegmentDir, StoredIndexes, segment_bases};
 use crate::vfs::{
     EntryKind, FileView, OpenMode, VfsFile, read_file, read_up_to_at, replace_file, write_all_at,
 };
@@ -205,7 +205,7 @@ fn scan_segment(
     let file = context.dir.vfs().open(&path, OpenMode::Write).doing("open", &path)?;
     let file_len = file.size().doing("measure", &path)?;
     let known = if from.segment == proven.segment { proven.position } else { 0 };
-    let view = settled_view(context, &path, file, known, file_len)?;
+    let view = settled_view(&context.dir, &path, file, known, file_len)?;
 
     let mut batches = context.dir.scan(view.clone(), from.segment, 0, file_len);
     let mut end = from;
@@ -240,8 +240,8 @@ fn scan_segment(
 /// What a killed process has left in the page cache is valid, and not on the disk yet: it is synced. What a sync
 /// has failed to write is still served from the page cache, and no later sync tells: it is read past the cache.
 /// Where the file system refuses that, a file with anything behind its known end is written anew.
-fn settled_view(
-    context: &LogContext,
+pub fn settled_view(
+    dir: &SegmentDir,
     path: &Path,
     file: Arc<dyn VfsFile>,
     known: u64,
@@ -258,12 +258,12 @@ fn settled_view(
     if tail_of(&view, known, file_len).doing("read", path)? != Tail::Data {
         return Ok(view);
     }
-    rewrite(context, path, &view)
+    rewrite(dir, path, &view)
 }
 
 /// Copies a log to a new file, which takes its name once it is durable.
-fn rewrite(context: &LogContext, path: &Path, view: &FileView) -> Result<FileView> {
-    let vfs = context.dir.vfs();
+fn rewrite(dir: &SegmentDir, path: &Path, view: &FileView) -> Result<FileView> {
+    let vfs = dir.vfs();
     let temporary = temporary_of(path);
     let copy = vfs.open(&temporary, OpenMode::CreateEmpty).doing("create", &temporary)?;
     let mut position = 0;
@@ -277,7 +277,7 @@ fn rewrite(context: &LogContext, path: &Path, view: &FileView) -> Result<FileVie
     }
     copy.sync_all().doing("sync", &temporary)?;
     vfs.rename(&temporary, path).doing("rename", &temporary)?;
-    vfs.sync_dir(context.dir.path()).doing("sync", context.dir.path())?;
+    vfs.sync_dir(dir.path()).doing("sync", dir.path())?;
     Ok(FileView::Read(copy))
 }
 
@@ -286,7 +286,8 @@ fn temporary_of(path: &Path) -> PathBuf {
     path.with_file_name(temporary(&name))
 }
 
-fn tail_of(view: &FileView, from: u64, to: u64) -> io::Result<Tail> {
+/// What stands between two positions.
+pub fn tail_of(view: &FileView, from: u64, to: u64) -> io::Result<Tail> {
     if from >= to {
         return Ok(Tail::Nothing);
     }

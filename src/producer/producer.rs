@@ -78,6 +78,7 @@ impl Producer {
     ///
     /// # Errors
     /// Nothing was written: [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition),
+    /// [`InvalidTopic`](crate::ErrorKind::InvalidTopic) for one of Kafka's own topics,
     /// [`MessageTooLarge`](crate::ErrorKind::MessageTooLarge),
     /// [`InvalidTimestamp`](crate::ErrorKind::InvalidTimestamp),
     /// [`UnexpectedOffset`](crate::ErrorKind::UnexpectedOffset) of a conditional record,
@@ -220,6 +221,7 @@ fn flush(topic: &Topic, reach: Reach) -> Result<()> {
 
 /// The partition of records that go together: the one that all agree on who choose one, else a sticky one.
 fn choose_partition(topic: &Topic, records: &[Record<'_>]) -> Result<PartitionId> {
+    topic.check_writable()?;
     let partitions = topic.partition_count();
     let chosen = |record: &Record<'_>| match (record.partition, record.key) {
         (Some(partition), _) => Some(partition),

@@ -16,6 +16,8 @@
 //! | 53 | 4 | base sequence | −1: none |
 //! | 57 | 4 | records count | records present: 0 in a batch emptied by compaction |
 
+use std::ops::Range;
+
 use byteorder::{BigEndian, ByteOrder, ReadBytesExt};
 
 use super::{Attributes, Codec};
@@ -41,6 +43,9 @@ const PRODUCER_EPOCH: usize = PRODUCER_ID + 8;
 const BASE_SEQUENCE: usize = PRODUCER_EPOCH + 2;
 const RECORDS_COUNT: usize = BASE_SEQUENCE + 4;
 const _: () = assert!(HEADER_LEN == 61 && FRAMING_LEN == 17 && ATTRIBUTES == 21);
+
+/// Where the leader epoch stands in a batch, big-endian, outside the checksum.
+pub const LEADER_EPOCH_FIELD: Range<usize> = LEADER_EPOCH..MAGIC;
 
 /// The message format that Kafka writes since 0.11.
 const MAGIC_V2: u8 = 2;

@@ -21,7 +21,7 @@ pub use attributes::{Attributes, Codec};
 pub use batch::{RecordBatch, Records};
 pub use builder::{BatchBuilder, PendingBatch, RecordParts, max_record_size, size_alone};
 pub use control::ControlRecord;
-pub use header::{BatchHeader, HEADER_LEN};
+pub use header::{BatchHeader, HEADER_LEN, LEADER_EPOCH_FIELD};
 pub use record::{Header, Headers, OwnedHeader, OwnedRecord, RecordView};
 #[cfg(feature = "test-util")]
 pub use varint::{read_varint, read_varlong, write_varlong};

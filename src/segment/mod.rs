@@ -60,7 +60,6 @@ impl SegmentDir {
     /// The log of a partition that a Kafka broker wrote up to `end`: below it compaction may have left gaps, and there may
     /// be transactions. Elsewhere a batch that does not follow on the one before it was damaged, or another is missing.
     #[must_use]
-    #[cfg_attr(not(feature = "test-util"), expect(dead_code, reason = "the next change adopts such a log"))]
     pub fn with_kafka_end(mut self, end: Offset) -> Self {
         self.kafka_end = end;
         self.gaps_below = end;

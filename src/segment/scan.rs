@@ -43,6 +43,12 @@ impl BatchScan {
         self
     }
 
+    /// The offset behind the last batch that was passed, or the base offset at the beginning; `None` if the scan has begun
+    /// further on and passed nothing yet.
+    pub fn next_offset(&self) -> Option<Offset> {
+        self.next
+    }
+
     /// Where the next batch begins.
     pub fn position(&self) -> u64 {
         self.log.position()

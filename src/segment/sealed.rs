@@ -93,6 +93,15 @@ impl SealedSegment {
         }
     }
 
+    /// The batches from one on that is near the end: the last one that the index has, or the first one without an index.
+    pub fn scan_near_end(&self) -> Result<BatchScan> {
+        let opened = self.opened()?;
+        let at = |position| self.dir.scan(opened.log.clone(), self.base, position, opened.len);
+        let hint = self.hint(&opened, Offset::MAX)?;
+        let scan = scan_from_hint(at, hint, self.base)?;
+        Ok(scan.unwrap_or_else(|| at(0)))
+    }
+
     /// The batches from one on before which no record has a timestamp of `time` or later.
     pub fn scan_from_time(&self, time: Timestamp) -> Result<BatchScan> {
         let opened = self.opened()?;

@@ -1,5 +1,6 @@
 //! The suites over the whole library, one module a theme.
 
+mod adopting;
 mod altering;
 mod attacks;
 mod bad_input;
@@ -11,7 +12,9 @@ mod deliveries;
 mod descriptors;
 mod durability;
 mod full_disk;
+mod giving_back;
 mod growing;
+mod handing_over;
 
 mod kafka;
 mod kafka_damage;

@@ -91,6 +91,40 @@ pub fn values(partition: &Partition) -> Result<Vec<Vec<u8>>> {
     Ok(values)
 }
 
+/// Every file below a directory with what it holds, but for the lock.
+pub fn tree(vfs: &MemoryVfs, dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut content = BTreeMap::new();
+    for entry in vfs.read_dir(dir).unwrap() {
+        let path = dir.join(&entry.name);
+        match entry.kind {
+            EntryKind::Directory => {
+                content.insert(path.clone(), Vec::new());
+                content.append(&mut tree(vfs, &path));
+            }
+            _ if entry.name == ".lock" => {}
+            _ => {
+                content
+                    .insert(path.clone(), vfs.open(&path, OpenMode::Read).unwrap().map().unwrap().to_vec());
+            }
+        }
+    }
+    content
+}
+
+/// Puts a file in a directory of the broker's, durably.
+pub fn put(vfs: &MemoryVfs, name: &str, bytes: &[u8]) {
+    let path = Path::new(ROOT).join(name);
+    let file = vfs.open(&path, OpenMode::CreateEmpty).unwrap();
+    assert_eq!(file.write_at(bytes, 0).unwrap(), bytes.len());
+    file.sync_all().unwrap();
+    vfs.sync_dir(path.parent().unwrap()).unwrap();
+}
+
+/// What a file of the broker's directory holds.
+pub fn get(vfs: &MemoryVfs, name: &str) -> Vec<u8> {
+    vfs.open(&Path::new(ROOT).join(name), OpenMode::Read).unwrap().map().unwrap().to_vec()
+}
+
 /// Sends the values to partition 0, and waits for the last of them.
 pub fn send_all(topic: &ottla::Topic, values: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Result<()> {
     let producer = topic.producer();

@@ -1,0 +1,198 @@
+//! One partition of a Kafka broker: what is whole of it, judged by Kafka's own rules, before anything is changed.
+//!
+//! After an orderly stop the log ends where its last segment does. After any other the batches are checked from the
+//! segment with the recovery point on, and what is not whole is cut (Kafka: `LogLoader`, `LogSegment.recover`). One thing
+//! is stricter than Kafka: below the recovery point everything was synced, so that what is not whole there is damage,
+//! and not cut.
+
+use std::path::PathBuf;
+
+use super::evidence::PartitionEvidence;
+use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::file_name::{Replacement, SegmentFile};
+use crate::model::{LeaderEpoch, Offset};
+use crate::partition_log::{Cut, LeaderEpochs, LogEnd, Tail, settled_view, tail_of};
+use crate::segment::{SealedSegment, SegmentDir, segment_bases};
+use crate::vfs::{EntryKind, OpenMode};
+
+/// What is taken over of a partition, and what has to be done for it.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    pub log_start: Offset,
+    pub end: LogEnd,
+    /// False if there is no segment at all.
+    pub has_segments: bool,
+    /// What an unclean stop has left.
+    pub cut: Option<Cut>,
+    /// The leader epochs, where the checkpoint lacks some that batches have.
+    pub more_epochs: Option<LeaderEpochs>,
+    /// The newest leader epoch.
+    pub epoch: Option<LeaderEpoch>,
+    /// Files that compaction or retention has replaced.
+    pub deleted: Vec<PathBuf>,
+}
+
+/// Looks at a partition; changes nothing of what its files hold.
+pub fn judge(dir: &SegmentDir, evidence: PartitionEvidence) -> Result<Taken> {
+    // Whatever stands there was written by Kafka.
+    let dir = &dir.clone().with_kafka_end(Offset::MAX);
+    let deleted = leftovers(dir)?;
+    let bases = segment_bases(dir)?;
+    let stored = LeaderEpochs::read(dir.vfs().as_ref(), dir.path()).map_err(unreadable)?.unwrap_or_default();
+    let mut epochs = stored.clone();
+    let (end, cut) = match (bases.last(), evidence.clean) {
+        (None, _) => (LogEnd { offset: evidence.log_start, segment: evidence.log_start, position: 0 }, None),
+        (Some(last), true) => (closed_end(dir, *last)?, None),
+        (Some(_), false) => {
+            let cut = recovered_end(dir, &bases, evidence.recovery_point, &mut epochs)?;
+            (cut.end, Some(cut))
+        }
+    };
+    check_reach(dir, end, evidence)?;
+    let log_start = evidence.log_start.max(bases.first().copied().unwrap_or(evidence.log_start));
+    if end.offset > log_start && epochs.latest().is_none() {
+        // Says so.
+        LeaderEpochs::load(dir.vfs().as_ref(), dir.path(), end.offset).map_err(unreadable)?;
+    }
+    Ok(Taken {
+        log_start,
+        end,
+        has_segments: !bases.is_empty(),
+        cut,
+        epoch: epochs.latest(),
+        more_epochs: (epochs != stored).then_some(epochs),
+        deleted,
+    })
+}
+
+/// What goes of earlier replacements; one that is under way is Kafka's to finish.
+fn leftovers(dir: &SegmentDir) -> Result<Vec<PathBuf>> {
+    let mut deleted = Vec::new();
+    for entry in dir.vfs().read_dir(dir.path()).doing("list", dir.path())? {
+        let path = dir.path().join(&entry.name);
+        match Replacement::parse(&entry.name) {
+            Some(Replacement::Deleted) if entry.kind == EntryKind::File => deleted.push(path),
+            Some(Replacement::Cleaned | Replacement::Swap) => {
+                let what = "the broker was stopped in the midst of compaction, which only it can finish";
+                return Err(Error::new(ErrorKind::StorageError, what)
+                    .in_file(&path)
+                    .advise("start the broker once, and stop it; nothing was changed"));
+            }
+            _ => {}
+        }
+    }
+    Ok(deleted)
+}
+
+/// The end of a log that was closed in order.
+fn closed_end(dir: &SegmentDir, last: Offset) -> Result<LogEnd> {
+    let segment = SealedSegment::new(dir.clone(), last, 0);
+    let ended = segment.scan_near_end().and_then(|mut scan| {
+        while scan.next_unread()?.is_some() {}
+        Ok(LogEnd { offset: scan.next_offset().unwrap_or(last), segment: last, position: scan.position() })
+    });
+    ended.map_err(|error| {
+        error.advise(
+            "the broker says that it has closed the log in order, so that this is damage; nothing was changed",
+        )
+    })
+}
+
+/// Where the whole batches end, from the segment with the recovery point on, and what lies behind that.
+fn recovered_end(
+    dir: &SegmentDir,
+    bases: &[Offset],
+    recovery_point: Offset,
+    epochs: &mut LeaderEpochs,
+) -> Result<Cut> {
+    let from = bases.partition_point(|base| *base <= recovery_point).saturating_sub(1);
+    let mut scanned = Vec::new();
+    let mut cut: Option<Cut> = None;
+    for base in bases.iter().skip(from).copied() {
+        if let Some(before) = &cut {
+            if before.tail != Tail::Nothing {
+                break;
+            }
+            check_order(dir, base, before.end)?;
+        }
+        let (found, reason) = scan_segment(dir, base, epochs)?;
+        if let Some(reason) = reason.filter(|_| found.end.offset < recovery_point) {
+            let what = format!("records that the broker had synced are damaged: {reason}");
+            return Err(damage(dir, found.end, &what));
+        }
+        scanned.push(base);
+        cut = Some(found);
+    }
+    let Some(mut cut) = cut else { return Err(Error::corrupt("there is no segment").in_file(dir.path())) };
+    cut.later = bases.iter().copied().filter(|base| *base > cut.end.segment).collect();
+    // An active index of Kafka's is padded with zeros.
+    cut.unproven = scanned;
+    Ok(cut)
+}
+
+/// How far the batches of a segment are whole; why the next one is none, where there are bytes for one.
+fn scan_segment(dir: &SegmentDir, base: Offset, epochs: &mut LeaderEpochs) -> Result<(Cut, Option<String>)> {
+    let path = dir.file(SegmentFile::Log, base);
+    let file = dir.vfs().open(&path, OpenMode::Write).doing("open", &path)?;
+    let file_len = file.size().doing("measure", &path)?;
+    let view = settled_view(dir, &path, file, 0, file_len)?;
+    let mut scan = dir.scan(view.clone(), base, 0, file_len);
+    let reason = loop {
+        match scan.next_unread() {
+            Ok(None) => break None,
+            Ok(Some((header, _))) => {
+                let epoch = LeaderEpoch::try_from(header.leader_epoch).ok();
+                if let Some(epoch) =
+                    epoch.filter(|epoch| epochs.latest().is_none_or(|latest| *epoch > latest))
+                {
+                    epochs.assign(epoch, header.base_offset);
+                }
+            }
+            Err(error) if error.io_error().is_some() => return Err(error),
+            Err(error) if error.kind() == ErrorKind::UnsupportedForMessageFormat => return Err(error),
+            Err(error) => break Some(error.to_string()),
+        }
+    };
+    let end = LogEnd { offset: scan.next_offset().unwrap_or(base), segment: base, position: scan.position() };
+    let tail = tail_of(&view, end.position, file_len).doing("read", &path)?;
+    let cut = Cut { end, file_len, tail, later: Vec::new(), unproven: Vec::new() };
+    Ok((cut, reason))
+}
+
+fn check_order(dir: &SegmentDir, base: Offset, before: LogEnd) -> Result<()> {
+    if base >= before.offset {
+        return Ok(());
+    }
+    Err(damage(dir, before, &format!("a segment ends behind offset {base}, at which the next one begins")))
+}
+
+/// A log that ends before what was synced of it has lost it; one that ends before it begins would be begun anew by
+/// Kafka, without its records.
+fn check_reach(dir: &SegmentDir, end: LogEnd, evidence: PartitionEvidence) -> Result<()> {
+    let PartitionEvidence { recovery_point, log_start, .. } = evidence;
+    if end.offset < recovery_point {
+        let what =
+            format!("the log ends at {end}, and the broker had synced it up to offset {recovery_point}");
+        return Err(damage(dir, end, &what));
+    }
+    if end.offset < log_start {
+        let what = format!("the log ends at {end}, and is to begin at offset {log_start}");
+        return Err(damage(dir, end, &what));
+    }
+    Ok(())
+}
+
+fn unreadable(error: Error) -> Error {
+    error.advise("nothing was changed; restore the file from a copy")
+}
+
+fn damage(dir: &SegmentDir, end: LogEnd, what: &str) -> Error {
+    Error::corrupt(what)
+        .at_offset(end.offset)
+        .in_file(&dir.file(SegmentFile::Log, end.segment))
+        .at_position(end.position)
+        .advise(
+            "nothing was changed; restore the file from a copy, or start the broker once, which keeps what it can, \
+             and stop it",
+        )
+}
