@@ -35,7 +35,6 @@ pub use next::NextLog;
 pub use resume::StoredIndexes;
 pub use scan::BatchScan;
 pub use sealed::SealedSegment;
-#[expect(unused_imports, reason = "the next change reads it")]
 pub use transaction_index::AbortedTransaction;
 pub use unsynced::Unsynced;
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla::internals::{CrashProfile, MemoryVfs, OpenMode, Vfs, open_on};
+use ottla::internals::{CrashProfile, MemoryVfs, OpenMode, Vfs, open_on, undo_adoption_on};
 use ottla::{Broker, BrokerOptions, Durability, ErrorKind, Record, Result, Start, TopicConfig, TopicId};
 
 use crate::support::{ROOT, encode_batch, get, options, put, send_all, tree, values};
@@ -361,6 +361,20 @@ fn leftovers_are_left_alone_and_reported_and_the_log_of_the_cluster_is_not_touch
     let left = tree(&vfs, Path::new(ROOT));
     assert!(!left.keys().any(|path| path.to_string_lossy().ends_with(".deleted")));
     assert_taken_over(&vfs, broker, "with leftovers");
+}
+
+/// Records that were deleted, in a segment that others keep, do not come back, and not for Kafka either.
+#[test]
+fn a_log_start_within_a_segment_is_kept() {
+    let Kafkas { vfs, .. } = Kafkas::stopped_in_order();
+    put(&vfs, "log-start-offset-checkpoint", b"0\n1\norders 0 1\n");
+    let broker = adopt(&vfs).unwrap();
+    assert_eq!(partition(&broker, 0).log_start_offset(), 1);
+    assert_eq!(values(&partition(&broker, 0)).unwrap(), (1..15).map(number).collect::<Vec<_>>());
+    broker.close(TIMEOUT).unwrap();
+    undo_adoption_on(options(), Arc::new(vfs.clone()), Path::new(ROOT)).unwrap();
+    assert_eq!(get(&vfs, "log-start-offset-checkpoint"), b"0\n1\norders 0 1\n");
+    assert_eq!(partition(&adopt(&vfs).unwrap(), 0).log_start_offset(), 1);
 }
 
 /// Compaction takes batches out of the middle of a segment, its first ones, and its last.

@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::support::options;
 
 /// Where the log directories lie, or where somebody has just made others.
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     let checked_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/kafka");
     std::env::var_os("OTTLA_KAFKA_FIXTURES").map_or(checked_in, PathBuf::from)
 }
@@ -108,6 +108,11 @@ impl Fixture {
         String::from_utf8_lossy(&self.cleaner)
             .lines()
             .any(|line| line.starts_with(&format!("{topic} {partition} ")))
+    }
+
+    /// Whether it is of one of Kafka's own topics.
+    pub fn is_internal(&self) -> bool {
+        self.partition().starts_with("__")
     }
 
     fn partition(&self) -> &str {

@@ -15,6 +15,7 @@ mod evidence;
 mod inventory;
 mod partition;
 mod settings;
+mod transaction_indexes;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -134,6 +135,9 @@ fn mend(context: &LogContext, taken: &Taken, copy: Option<PathBuf>) -> Result<Op
     let (vfs, end) = (dir.vfs().as_ref(), taken.end);
     taken.deleted.iter().try_for_each(|path| vfs.remove_file(path).doing("remove", path))?;
     let outcome = taken.cut.as_ref().map(|cut| cut_back(context, cut, copy)).transpose()?.unwrap_or_default();
+    if let Some(from) = taken.cut.as_ref().and_then(|cut| cut.unproven.first()) {
+        transaction_indexes::rebuild(dir, *from, end.offset, taken.has_transactions)?;
+    }
     if let Some(epochs) = &taken.more_epochs {
         epochs.stage(vfs, dir.path())?;
         LeaderEpochs::commit(vfs, dir.path())?;

@@ -24,6 +24,8 @@ pub struct Taken {
     pub has_segments: bool,
     /// What an unclean stop has left.
     pub cut: Option<Cut>,
+    /// Whether there are transactions in what was looked at.
+    pub has_transactions: bool,
     /// The leader epochs, where the checkpoint lacks some that batches have.
     pub more_epochs: Option<LeaderEpochs>,
     /// The newest leader epoch.
@@ -39,12 +41,13 @@ pub fn judge(dir: &SegmentDir, evidence: PartitionEvidence) -> Result<Taken> {
     let deleted = leftovers(dir)?;
     let bases = segment_bases(dir)?;
     let stored = LeaderEpochs::read(dir.vfs().as_ref(), dir.path()).map_err(unreadable)?.unwrap_or_default();
-    let mut epochs = stored.clone();
+    let (mut epochs, mut has_transactions) = (stored.clone(), false);
     let (end, cut) = match (bases.last(), evidence.clean) {
         (None, _) => (LogEnd { offset: evidence.log_start, segment: evidence.log_start, position: 0 }, None),
         (Some(last), true) => (closed_end(dir, *last)?, None),
         (Some(_), false) => {
-            let cut = recovered_end(dir, &bases, evidence.recovery_point, &mut epochs)?;
+            let mut seen = Seen { epochs: &mut epochs, has_transactions: &mut has_transactions };
+            let cut = recovered_end(dir, &bases, evidence.recovery_point, &mut seen)?;
             (cut.end, Some(cut))
         }
     };
@@ -59,6 +62,7 @@ pub fn judge(dir: &SegmentDir, evidence: PartitionEvidence) -> Result<Taken> {
         end,
         has_segments: !bases.is_empty(),
         cut,
+        has_transactions,
         epoch: epochs.latest(),
         more_epochs: (epochs != stored).then_some(epochs),
         deleted,
@@ -98,12 +102,18 @@ fn closed_end(dir: &SegmentDir, last: Offset) -> Result<LogEnd> {
     })
 }
 
+/// What the batches tell that were looked at.
+struct Seen<'a> {
+    epochs: &'a mut LeaderEpochs,
+    has_transactions: &'a mut bool,
+}
+
 /// Where the whole batches end, from the segment with the recovery point on, and what lies behind that.
 fn recovered_end(
     dir: &SegmentDir,
     bases: &[Offset],
     recovery_point: Offset,
-    epochs: &mut LeaderEpochs,
+    seen: &mut Seen<'_>,
 ) -> Result<Cut> {
     let from = bases.partition_point(|base| *base <= recovery_point).saturating_sub(1);
     let mut scanned = Vec::new();
@@ -115,7 +125,7 @@ fn recovered_end(
             }
             check_order(dir, base, before.end)?;
         }
-        let (found, reason) = scan_segment(dir, base, epochs)?;
+        let (found, reason) = scan_segment(dir, base, seen)?;
         if let Some(reason) = reason.filter(|_| found.end.offset < recovery_point) {
             let what = format!("records that the broker had synced are damaged: {reason}");
             return Err(damage(dir, found.end, &what));
@@ -131,7 +141,7 @@ fn recovered_end(
 }
 
 /// How far the batches of a segment are whole; why the next one is none, where there are bytes for one.
-fn scan_segment(dir: &SegmentDir, base: Offset, epochs: &mut LeaderEpochs) -> Result<(Cut, Option<String>)> {
+fn scan_segment(dir: &SegmentDir, base: Offset, seen: &mut Seen<'_>) -> Result<(Cut, Option<String>)> {
     let path = dir.file(SegmentFile::Log, base);
     let file = dir.vfs().open(&path, OpenMode::Write).doing("open", &path)?;
     let file_len = file.size().doing("measure", &path)?;
@@ -141,11 +151,12 @@ fn scan_segment(dir: &SegmentDir, base: Offset, epochs: &mut LeaderEpochs) -> Re
         match scan.next_unread() {
             Ok(None) => break None,
             Ok(Some((header, _))) => {
+                *seen.has_transactions |= header.attributes.is_transactional();
                 let epoch = LeaderEpoch::try_from(header.leader_epoch).ok();
-                if let Some(epoch) =
-                    epoch.filter(|epoch| epochs.latest().is_none_or(|latest| *epoch > latest))
-                {
-                    epochs.assign(epoch, header.base_offset);
+                let is_newer =
+                    |epoch: &LeaderEpoch| seen.epochs.latest().is_none_or(|latest| *epoch > latest);
+                if let Some(epoch) = epoch.filter(is_newer) {
+                    seen.epochs.assign(epoch, header.base_offset);
                 }
             }
             Err(error) if error.io_error().is_some() => return Err(error),
