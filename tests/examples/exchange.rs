@@ -3,7 +3,7 @@
 //! `fill DIR TOPIC PARTITIONS COUNT` writes records in three leader epochs · `append DIR TOPIC COUNT` appends some and
 //! closes · `hand-over DIR TOPIC LOG_DIR` · `move DIR TOPIC LOG_DIR` · `adopt DIR` · `undo DIR` · `read DIR TOPIC` prints
 //! every record as `partition offset timestamp key value`, sorted by partition and offset · `ends DIR` prints each
-//! partition's log start and end.
+//! partition's log start and end · `unstable DIR TOPIC` prints how many records stand behind the last stable offsets.
 
 use std::time::Duration;
 
@@ -43,6 +43,13 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         ["read", dir, topic] => {
             let broker = Broker::open(dir)?;
             read(&broker.topic(topic)?)?;
+            broker.close(TIMEOUT)?;
+        }
+        ["unstable", dir, topic] => {
+            let broker = Broker::open(dir)?;
+            let topic = broker.topic(topic)?;
+            let behind = topic.partitions().map(|it| it.high_watermark() - it.last_stable_offset());
+            println!("{}", behind.sum::<u64>());
             broker.close(TIMEOUT)?;
         }
         ["ends", dir] => {
