@@ -1,6 +1,6 @@
 //! Writes a data directory and, beside it, what was sent to it as JSON lines, for a decoder that is not ours.
 //!
-//! `write_sample DIR OUT.jsonl`
+//! `write_sample DIR OUT.jsonl [NAME=VALUE…]`, with configurations of the topic, or `batch.size`.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -11,10 +11,18 @@ use ottla::{Broker, Record, TopicConfig};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let (Some(dir), Some(out)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: write_sample DIR OUT.jsonl".into());
+        return Err("usage: write_sample DIR OUT.jsonl [NAME=VALUE…]".into());
     };
-    let broker = Broker::open(&dir)?;
-    let topic = broker.create_topic("sample", TopicConfig::new().segment_bytes(64 * 1024))?;
+    let (mut options, mut config) = (Broker::options(), TopicConfig::new().segment_bytes(64 * 1024));
+    for argument in arguments {
+        let (name, value) = argument.split_once('=').ok_or("a configuration is NAME=VALUE")?;
+        match name {
+            "batch.size" => options = options.batch_size(value.parse()?),
+            _ => config = config.set(name, value)?,
+        }
+    }
+    let broker = options.open(&dir)?;
+    let topic = broker.create_topic("sample", config)?;
     let producer = topic.producer();
     // What is sent is written down, and not what the library reads back: two mistakes could agree.
     let mut out = std::io::BufWriter::new(std::fs::File::create(out)?);

@@ -8,7 +8,7 @@ const LEVELS: [Isolation; 2] = [Isolation::ReadCommitted, Isolation::ReadUncommi
 
 #[test]
 fn readers_return_what_kafkas_consumer_returned() {
-    let (mut partitions, mut records, mut incomplete) = (0, 0, Vec::new());
+    let (mut partitions, mut batches, mut records, mut incomplete) = (0, 0, 0, Vec::new());
     for host in [Host::new(true), Host::new(false)] {
         for fixture in all() {
             let partition = fixture.open(&host);
@@ -25,6 +25,7 @@ fn readers_return_what_kafkas_consumer_returned() {
                 assert_eq!(read.lines, expected, "{name}");
                 assert_eq!(read.position, fixture.expected.position(isolation), "{name}");
                 records += expected.len();
+                batches += read.batches;
 
                 let (polled, position) = host.poll(&partition, isolation).unwrap();
                 let expected: Vec<_> = expected.iter().map(Line::without_kind).collect();
@@ -34,7 +35,9 @@ fn readers_return_what_kafkas_consumer_returned() {
             partitions += 1;
         }
     }
-    println!("{partitions} partitions, {records} records; without their codec: {incomplete:?}");
+    println!(
+        "{partitions} partitions, {records} records in {batches} batches; without a codec: {incomplete:?}"
+    );
     assert!(partitions >= 2 * 18 && records >= 2000, "{partitions} partitions, {records} records");
 }
 

@@ -187,6 +187,7 @@ impl Host {
 /// What was read of a partition.
 pub struct Read {
     pub lines: Vec<Line>,
+    pub batches: usize,
     pub position: Offset,
     pub error: Option<ottla::Error>,
 }
@@ -194,11 +195,12 @@ pub struct Read {
 impl Read {
     /// The records from the beginning on, up to the first error.
     pub fn all(partition: &Partition, isolation: Isolation) -> Result<Self> {
-        let mut read = Self { lines: Vec::new(), position: 0, error: None };
+        let mut read = Self { lines: Vec::new(), batches: 0, position: 0, error: None };
         let mut batches = partition.read_with(Start::Earliest, isolation)?;
         for batch in &mut batches {
             match batch {
                 Ok(batch) => {
+                    read.batches += 1;
                     let kind = batch.timestamp_type();
                     read.lines.extend(batch.iter().map(|record| Line::of(&record, kind)));
                 }

@@ -20,6 +20,7 @@ mod handing_over;
 mod kafka;
 mod kafka_damage;
 mod kafka_fixtures;
+mod kafka_transactions;
 mod levels;
 mod owners;
 
