@@ -114,6 +114,9 @@ impl BatchReader {
         }
         let from = self.next;
         self.next = batch.next_offset();
+        if let Some(outcomes) = &mut self.outcomes {
+            outcomes.pass(header.producer_id, self.next);
+        }
         let batch = batch.starting_at(from);
         Ok((is_given && batch.iter().next().is_some()).then_some(batch))
     }

@@ -37,8 +37,6 @@ pub struct Outcomes {
     count: usize,
     /// Stands behind the last batch of which every marker was kept.
     all: Cursor,
-    /// What was looked for beyond that, alone, and up to where.
-    one: Option<(i64, Cursor)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +52,7 @@ const MOST_MARKERS: usize = 16 * 1024;
 impl Outcomes {
     /// For a reader that stands at `offset`.
     pub fn from(offset: Offset) -> Self {
-        Self { markers: HashMap::new(), count: 0, all: Cursor::at(offset), one: None }
+        Self { markers: HashMap::new(), count: 0, all: Cursor::at(offset) }
     }
 
     /// How the transaction of `producer` ended that `batch` is part of, by what lies below `until`; the batch has been
@@ -67,7 +65,7 @@ impl Outcomes {
         life: &Life,
         until: Offset,
     ) -> Result<Outcome> {
-        self.forget_below(producer, batch.base_offset);
+        self.pass(producer, batch.base_offset);
         if let Some(marker) = self.markers.get(&producer).and_then(VecDeque::front) {
             return Ok(marker.outcome);
         }
@@ -75,8 +73,12 @@ impl Outcomes {
             let Some((of, marker)) = next_marker(&mut self.all, log, life, until)? else {
                 return Ok(Outcome::Open);
             };
+            if marker.offset < batch.base_offset {
+                // The reader was there before it looked ahead.
+                continue;
+            }
             self.keep(of, marker);
-            if of == producer && marker.offset > batch.base_offset {
+            if of == producer {
                 return Ok(marker.outcome);
             }
         }
@@ -92,18 +94,13 @@ impl Outcomes {
         life: &Life,
         until: Offset,
     ) -> Result<Outcome> {
-        let from = self.all.offset().max(batch.next_offset());
-        let (_, mut cursor) = match self.one.take() {
-            Some(one) if one.0 == producer && one.1.offset() >= from => one,
-            _ => (producer, Cursor::at(from)),
-        };
+        let mut cursor = Cursor::at(self.all.offset().max(batch.next_offset()));
         while let Some((of, marker)) = next_marker(&mut cursor, log, life, until)? {
             if of == producer {
                 self.keep(of, marker);
                 return Ok(marker.outcome);
             }
         }
-        self.one = Some((producer, cursor));
         Ok(Outcome::Open)
     }
 
@@ -115,19 +112,15 @@ impl Outcomes {
         }
     }
 
-    fn forget_below(&mut self, producer: i64, offset: Offset) {
-        if self.count >= MOST_MARKERS {
-            // Room for others.
-            for markers in self.markers.values_mut() {
-                markers.retain(|marker| marker.offset >= offset);
-            }
-            self.markers.retain(|_, markers| !markers.is_empty());
-            self.count = self.markers.values().map(VecDeque::len).sum();
-        }
+    /// Forgets a producer's markers below an offset, which the reader has passed.
+    pub fn pass(&mut self, producer: i64, offset: Offset) {
         let Some(markers) = self.markers.get_mut(&producer) else { return };
         while markers.front().is_some_and(|marker| marker.offset < offset) {
             markers.pop_front();
             self.count = self.count.saturating_sub(1);
+        }
+        if markers.is_empty() {
+            self.markers.remove(&producer);
         }
     }
 }
