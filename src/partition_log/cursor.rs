@@ -53,6 +53,19 @@ impl Cursor {
         taken
     }
 
+    /// Checks the checksum of the batch that [`peek`](Self::peek) showed: only then what its header says is so.
+    pub fn check_whole(&mut self, header: &BatchHeader) -> Result<()> {
+        self.scan.as_mut().map_or(Ok(()), |scan| scan.check_whole(header))
+    }
+
+    /// Moves past the batch that [`peek`](Self::peek) showed.
+    pub fn skip(&mut self, header: &BatchHeader) {
+        if let Some(scan) = &mut self.scan {
+            scan.skip(header);
+            self.next = header.next_offset();
+        }
+    }
+
     /// The batch that [`peek`](Self::peek) showed, with nothing but its checksum checked, and moved past.
     pub fn take_unread(&mut self) -> Result<Option<(BatchHeader, Bytes)>> {
         let taken = self.scan.as_mut().map_or(Ok(None), BatchScan::next_unread);

@@ -106,9 +106,14 @@ impl BatchReader {
             self.next = self.cursor.offset().max(self.next);
             return Ok(None);
         };
+        if !self.is_committed(&header)? {
+            self.cursor.skip(&header);
+            self.next = header.next_offset();
+            return Ok(None);
+        }
         let Some(batch) = self.cursor.take()? else { return Ok(None) };
-        let is_given = !header.attributes.is_control() && self.is_committed(&header)?;
-        if is_given {
+        let is_control = batch.is_control();
+        if !is_control {
             // Before the position moves on: what cannot be read is not passed over.
             batch.require_readable()?;
         }
@@ -118,15 +123,16 @@ impl BatchReader {
             outcomes.pass(header.producer_id, self.next);
         }
         let batch = batch.starting_at(from);
-        Ok((is_given && batch.iter().next().is_some()).then_some(batch))
+        Ok((!is_control && batch.iter().next().is_some()).then_some(batch))
     }
 
-    /// Whether the batch, which has been checked, is part of no transaction, or of one that the reader is to see.
+    /// Whether the batch is part of no transaction, or of one that the reader is to see.
     fn is_committed(&mut self, header: &BatchHeader) -> Result<bool> {
         let Some(producer) = header.transaction() else { return Ok(true) };
         if self.isolation == Isolation::ReadUncommitted || header.records_count == 0 {
             return Ok(true);
         }
+        self.cursor.check_whole(header)?;
         let outcomes = self.outcomes.get_or_insert_with(|| Box::new(Outcomes::from(header.next_offset())));
         match outcomes.of(producer, header, &self.log, &self.life, self.log.high_watermark())? {
             Outcome::Committed => Ok(true),
@@ -135,7 +141,7 @@ impl BatchReader {
                 let what = format!(
                     "the transaction of producer {producer} has not ended, and the last stable offset lies behind it"
                 );
-                Err(Error::corrupt(what).at_offset(header.base_offset))
+                Err(self.cursor.place(Error::corrupt(what).at_offset(header.base_offset)))
             }
         }
     }

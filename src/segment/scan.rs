@@ -86,14 +86,20 @@ impl BatchScan {
     /// Kafka's own recovery asks of a batch. `None` at the limit.
     pub fn next_unread(&mut self) -> Result<Option<(BatchHeader, Bytes)>> {
         let Some(header) = self.peek()? else { return Ok(None) };
-        self.read_ahead(header.size)?;
+        self.check_whole(&header)?;
         let bytes = self.log.share(header.size);
-        if BatchHeader::compute_crc(&bytes) != header.crc {
-            let error = Error::corrupt("the checksum of a record batch is wrong");
-            return Err(self.place(error.at_offset(header.base_offset)));
-        }
         self.skip(&header);
         Ok(Some((header, bytes)))
+    }
+
+    /// Checks the checksum of the batch that [`peek`](Self::peek) showed, and nothing else.
+    pub fn check_whole(&mut self, header: &BatchHeader) -> Result<()> {
+        self.read_ahead(header.size)?;
+        if BatchHeader::compute_crc(&self.log.share(header.size)) == header.crc {
+            return Ok(());
+        }
+        let error = Error::corrupt("the checksum of a record batch is wrong");
+        Err(self.place(error.at_offset(header.base_offset)))
     }
 
     /// Moves past the batch that [`peek`](Self::peek) showed.
