@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{PartitionId, TimestampType};
+use crate::model::{Compression, PartitionId, TimestampType};
 
 /// The most partitions that one topic may have.
 pub(crate) const MAX_PARTITIONS: PartitionId = 10_000;
@@ -111,6 +111,8 @@ pub struct TopicConfig {
     pub(crate) index_interval_bytes: u64,
     pub(crate) max_message_bytes: u64,
     pub(crate) timestamp_type: TimestampType,
+    /// `None`: the producer's.
+    pub(crate) compression_type: Option<Compression>,
     /// `None`: the broker's.
     pub(crate) durability: Option<Durability>,
 }
@@ -125,6 +127,7 @@ impl Default for TopicConfig {
             index_interval_bytes: 4096,
             max_message_bytes: MIB + 12,
             timestamp_type: TimestampType::CreateTime,
+            compression_type: None,
             durability: None,
         }
     }
@@ -178,8 +181,9 @@ impl TopicConfig {
         self
     }
 
-    /// `max.message.bytes`: the size that no record batch exceeds, its header included, up to 2^31 − 1 bytes.
-    /// Default: 1,048,588 (1 MiB and 12 bytes).
+    /// `max.message.bytes`: the size that no record batch exceeds, its header included, up to 2^31 − 1 bytes. Of one that
+    /// is compressed that is its size in the file, so that it may hold more, up to
+    /// [`max_decompressed_bytes`](crate::BrokerOptions::max_decompressed_bytes). Default: 1,048,588 (1 MiB and 12 bytes).
     #[must_use]
     pub fn max_message_bytes(mut self, bytes: u64) -> Self {
         self.max_message_bytes = bytes;
@@ -190,6 +194,20 @@ impl TopicConfig {
     #[must_use]
     pub fn timestamp_type(mut self, kind: TimestampType) -> Self {
         self.timestamp_type = kind;
+        self
+    }
+
+    /// `compression.type`: how record batches are compressed, whatever the producer asks for; with
+    /// [`Compression::None`], Kafka's `uncompressed`, never. Default: Kafka's `producer`, which is as
+    /// [each producer says](crate::Producer::compression), and so not at all where none does.
+    ///
+    /// A batch that compressing would make larger is written as it is: its header says so, and readers need not care.
+    /// (Kafka writes the larger one.) A topic is not created with a codec whose feature is missing, and it is
+    /// [`UnsupportedCompressionType`](ErrorKind::UnsupportedCompressionType) to send to one that was created by another
+    /// build.
+    #[must_use]
+    pub fn compression_type(mut self, compression: Compression) -> Self {
+        self.compression_type = Some(compression);
         self
     }
 
@@ -238,6 +256,11 @@ impl TopicConfig {
     /// Every configuration with its name, in a fixed order; the number of partitions is not one.
     pub fn entries(&self) -> impl Iterator<Item = (&'static str, String)> {
         ENTRIES.iter().map(|entry| (entry.name, (entry.get)(self)))
+    }
+
+    /// Fails if the topic asks for a codec that this build does not have.
+    pub(crate) fn check_codec(&self) -> Result<()> {
+        self.compression_type.unwrap_or_default().check()
     }
 
     /// Checks every bound.
@@ -296,7 +319,7 @@ macro_rules! number {
     };
 }
 
-static ENTRIES: [Entry; 7] = [
+static ENTRIES: [Entry; 8] = [
     number!("segment.bytes", segment_bytes, 1024..=MAX_I32, "1024 to 2147483647 bytes"),
     number!("segment.ms", segment_ms, 1..=i64::MAX as u64, "1 to 9223372036854775807 milliseconds"),
     number!("segment.index.bytes", segment_index_bytes, 24..=MAX_I32, "24 to 2147483647 bytes"),
@@ -310,6 +333,28 @@ static ENTRIES: [Entry; 7] = [
             config.timestamp_type = match text {
                 "CreateTime" => TimestampType::CreateTime,
                 "LogAppendTime" => TimestampType::LogAppendTime,
+                _ => return None,
+            };
+            Some(())
+        },
+        in_bounds: |_| true,
+    },
+    Entry {
+        name: "compression.type",
+        expects: "producer, uncompressed, gzip, snappy, lz4 or zstd",
+        get: |config| match config.compression_type {
+            None => "producer".to_owned(),
+            Some(Compression::None) => "uncompressed".to_owned(),
+            Some(codec) => codec.to_string(),
+        },
+        set: |config, text| {
+            config.compression_type = match text {
+                "producer" => None,
+                "uncompressed" => Some(Compression::None),
+                "gzip" => Some(Compression::Gzip),
+                "snappy" => Some(Compression::Snappy),
+                "lz4" => Some(Compression::Lz4),
+                "zstd" => Some(Compression::Zstd),
                 _ => return None,
             };
             Some(())
@@ -338,6 +383,7 @@ mod tests {
             .index_interval_bytes(0)
             .max_message_bytes(999)
             .timestamp_type(TimestampType::LogAppendTime)
+            .compression_type(Compression::Zstd)
             .durability(Durability::Interval(Duration::from_millis(250)));
         let mut copy = TopicConfig::new();
         for (name, value) in config.entries() {
@@ -360,6 +406,8 @@ mod tests {
             ("segment.bytes", "-1"),
             ("segment.bytes", "1 KiB"),
             ("message.timestamp.type", "createtime"),
+            ("compression.type", "none"),
+            ("compression.type", "GZIP"),
             ("durability", "interval"),
             ("durability", "interval:-1"),
             ("durability", "the broker's"),

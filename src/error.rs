@@ -51,7 +51,8 @@ pub enum ErrorKind {
     InvalidRecord,
     /// A negative record timestamp (`INVALID_TIMESTAMP`).
     InvalidTimestamp,
-    /// A record above `max.message.bytes` or `segment.bytes` (`MESSAGE_TOO_LARGE`).
+    /// A record above `max.message.bytes` or `segment.bytes`, or a compressed batch that holds more than
+    /// [`max_decompressed_bytes`](crate::BrokerOptions::max_decompressed_bytes) (`MESSAGE_TOO_LARGE`).
     MessageTooLarge,
     /// A record that was to get another offset than the next one: somebody was faster. [`Error::offset`] is where
     /// the partition ends, [`Error::available_offsets`] up to where it can be read already. Nothing was written.
@@ -64,7 +65,8 @@ pub enum ErrorKind {
     LogTruncated,
     /// Bytes that are not what was written: a checksum, a length or a structure is wrong (`CORRUPT_MESSAGE`).
     CorruptMessage,
-    /// A batch compressed with a codec that this build cannot read (`UNSUPPORTED_COMPRESSION_TYPE`).
+    /// A codec whose feature this build does not have: a batch that is compressed with it, a topic or a producer that
+    /// asks for it (`UNSUPPORTED_COMPRESSION_TYPE`).
     UnsupportedCompressionType,
     /// A batch in a message format other than version 2 (`UNSUPPORTED_FOR_MESSAGE_FORMAT`).
     UnsupportedForMessageFormat,

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use crate::broker::{Broker, BrokerOptions, HandOver, HandOverReport, Manifest, Partition, UndoReport};
 use crate::error::Result;
-use crate::model::{Offset, Record, Timestamp, TopicId};
+use crate::model::{Compression, Offset, Record, Timestamp, TopicId};
 use crate::partition_log::LeaderEpochs;
 use crate::producer_snapshot::ProducerSnapshot;
-use crate::record_batch::{BatchBuilder, RecordBatch, RecordParts};
+use crate::record_batch::{BatchBuilder, BatchHeader, Codecs, RecordBatch, RecordParts};
 
 #[cfg(ottla_check)]
 pub use crate::agenda::{Agenda, Chore, Crew, Reminder};
@@ -50,7 +50,17 @@ pub fn kafka_partition(
 
 /// Checks the bytes of one batch, as a reader does.
 pub fn decode_batch(bytes: &[u8]) -> Result<RecordBatch> {
-    RecordBatch::parse(bytes.to_vec().into())
+    decode_batch_within(bytes, i32::MAX as usize)
+}
+
+/// The same, where a batch may hold so many bytes once it is decompressed.
+pub fn decode_batch_within(bytes: &[u8], limit: usize) -> Result<RecordBatch> {
+    RecordBatch::parse(bytes.to_vec().into(), &Codecs::new(limit))
+}
+
+/// Checks what recovery checks of the bytes of one batch, and returns the offset behind it.
+pub fn check_whole_batch(bytes: &[u8]) -> Result<Offset> {
+    RecordBatch::check_whole(bytes.to_vec().into()).map(|header| header.next_offset())
 }
 
 /// Writes a batch, as a partition does; the base timestamp is that of the first record.
@@ -64,6 +74,15 @@ pub fn encode_batch(base_offset: Offset, records: &[(Offset, Timestamp, Record<'
     }
     batch.finish(&bytes).seal(&mut bytes);
     bytes
+}
+
+/// Compresses a batch as a partition does, also where that makes it larger.
+pub fn compress_batch(bytes: &[u8], compression: Compression) -> Result<Vec<u8>> {
+    let mut header = BatchHeader::read(bytes)?;
+    header.attributes = header.attributes.with_compression(compression);
+    let mut packed = Codecs::new(bytes.len()).pack_always(compression, bytes)?;
+    header.seal(&mut packed);
+    Ok(packed)
 }
 
 /// Reads a manifest, and writes it again.

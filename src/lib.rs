@@ -109,8 +109,8 @@ pub use config::{Durability, TopicConfig};
 pub use consumer::{Consumer, ConsumerBuilder, ConsumerRecord, ConsumerRecordIter, ConsumerRecords};
 pub use error::{Error, ErrorKind, Result};
 pub use model::{
-    DirectoryId, Isolation, LeaderEpoch, Offset, PartitionId, Position, Record, Start, Timestamp,
-    TimestampType, TopicId,
+    Compression, DirectoryId, Isolation, LeaderEpoch, Offset, PartitionId, Position, Record, Start,
+    Timestamp, TimestampType, TopicId,
 };
 pub use partition_log::WakeupHandle;
 pub use producer::{Delivery, Producer, RecordMetadata, TopicProducer};

@@ -109,6 +109,79 @@ pub enum TimestampType {
     LogAppendTime,
 }
 
+/// How the records of a batch are compressed (Kafka: `CompressionType`).
+///
+/// Each codec is a feature of this crate under its name in lower case, none is on by default, and `codecs` switches all of
+/// them on. What is compressed stays Kafka's: any client or broker reads it.
+///
+/// ```
+/// # let dir = std::env::temp_dir().join(format!("ottla-doc-compression-{}", std::process::id()));
+/// use ottla::{Broker, Compression, ErrorKind, Record, TopicConfig};
+/// let broker = Broker::open(&dir)?;
+/// let config = TopicConfig::new().compression_type(Compression::Zstd);
+/// match broker.create_topic("clicks", config) {
+///     Ok(clicks) => _ = clicks.producer().send(Record::new(&[b'.'; 1000]))?.wait()?,
+///     // Built without the feature `zstd`.
+///     Err(error) => assert_eq!(error.kind(), ErrorKind::UnsupportedCompressionType),
+/// }
+/// # drop(broker); std::fs::remove_dir_all(&dir).ok();
+/// # Ok::<(), ottla::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None,
+    /// Gzip at level 6: feature `gzip`.
+    Gzip,
+    /// Snappy in the framing of Java's library: feature `snappy`.
+    Snappy,
+    /// The LZ4 frame: feature `lz4`.
+    Lz4,
+    /// Zstandard at level 3: feature `zstd`.
+    Zstd,
+}
+
+impl Compression {
+    /// Whether this build has the codec.
+    #[must_use]
+    pub fn is_available(self) -> bool {
+        match self {
+            Self::None => true,
+            Self::Gzip => cfg!(feature = "gzip"),
+            Self::Snappy => cfg!(feature = "snappy"),
+            Self::Lz4 => cfg!(feature = "lz4"),
+            Self::Zstd => cfg!(feature = "zstd"),
+        }
+    }
+
+    /// Fails if this build does not have the codec.
+    pub(crate) fn check(self) -> Result<()> {
+        if self.is_available() { Ok(()) } else { Err(self.missing()) }
+    }
+
+    /// The error of a build that does not have the codec.
+    pub(crate) fn missing(self) -> Error {
+        let what = format!("this build of ottla can neither read nor write batches compressed with {self}");
+        Error::new(ErrorKind::UnsupportedCompressionType, what)
+            .advise(format!("build it with the feature `{self}`"))
+    }
+}
+
+/// Kafka's name: `none`, `gzip`, `snappy`, `lz4` or `zstd`.
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Snappy => "snappy",
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+        })
+    }
+}
+
 /// A record to be sent; borrows its parts.
 ///
 /// ```

@@ -43,6 +43,10 @@ pub fn alter(shared: &Shared, name: &str, config: TopicConfig) -> Result<Arc<Top
 
 fn check(before: &TopicConfig, after: &TopicConfig) -> Result<()> {
     after.validate()?;
+    // One that it has already says so to whoever sends, and is nobody's fault who changes something else.
+    if after.compression_type != before.compression_type {
+        after.check_codec()?;
+    }
     if after.partitions >= before.partitions {
         return Ok(());
     }

@@ -18,7 +18,8 @@ pub fn create(shared: &Shared, name: &str, config: &TopicConfig) -> Result<Arc<T
     let name = TopicName::new(name)?;
     name.check_writable()?;
     let config = config.clone().or_durability(shared.env.options.durability);
-    config.validate().map_err(|error| error.in_topic(name.as_str()))?;
+    let valid = config.validate().and_then(|()| config.check_codec());
+    valid.map_err(|error| error.in_topic(name.as_str()))?;
     let mut admin = shared.admin.lock();
     admin.check()?;
     check_name_is_free(&admin, &name)?;

@@ -10,6 +10,7 @@ use crate::ends_file::EndsSlot;
 use crate::file_name::partition_dir;
 use crate::model::TopicName;
 use crate::partition_log::{BufferMemory, LogContext};
+use crate::record_batch::Codecs;
 use crate::segment::SegmentDir;
 use crate::vfs::{Budget, ProcessMark, Vfs};
 
@@ -28,6 +29,8 @@ pub struct Environment {
     pub mark: Arc<ProcessMark>,
     /// What records take that are on their way to the files.
     pub buffer: Arc<BufferMemory>,
+    /// What batches are compressed and decompressed with.
+    pub codecs: Arc<Codecs>,
 }
 
 impl Environment {
@@ -42,7 +45,8 @@ impl Environment {
             dir: SegmentDir::new(Arc::clone(&self.vfs), &dir, self.options.memory_maps)
                 .with_kafka_end(entry.adopted_end(partition)),
             clock: self.options.clock.clone(),
-            batch_size: self.options.batch_size,
+            // Batches that could not be read again are not filled.
+            batch_size: self.options.batch_size.min(self.options.max_decompressed_bytes),
             root: Arc::clone(&self.root),
             slot,
             agenda: Arc::clone(&self.agenda),
@@ -50,6 +54,7 @@ impl Environment {
             checkpoints: Arc::clone(&self.checkpoints),
             mark: Arc::clone(&self.mark),
             buffer: Arc::clone(&self.buffer),
+            codecs: Arc::clone(&self.codecs),
             max_block: self.options.max_block,
             has_crew: self.options.background,
             is_tended: self.options.background || self.options.ticks_come,

@@ -26,6 +26,7 @@ use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::file_name::LOCK;
 use crate::model::TopicName;
 use crate::partition_log::{BufferMemory, LastStop, PartitionLog, preserve};
+use crate::record_batch::Codecs;
 use crate::sync::{AtomicBool, Mutex};
 use crate::vfs::{Budget, BudgetedVfs, OsVfs, ProcessMark, Vfs, VfsLock, read_file};
 
@@ -113,7 +114,9 @@ impl Opening {
         let reminder = Arc::new(agenda.add(chore));
         let mark = Arc::new(ProcessMark::new());
         let buffer = BufferMemory::new(options.buffer_memory);
-        let env = Environment { vfs, root, options, agenda, budget, checkpoints: reminder, mark, buffer };
+        let codecs = Codecs::new(options.max_decompressed_bytes);
+        let env =
+            Environment { vfs, root, options, agenda, budget, checkpoints: reminder, mark, buffer, codecs };
         Self { env, topics, checkpoints }
     }
 

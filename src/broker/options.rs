@@ -33,6 +33,7 @@ pub struct BrokerOptions {
     pub(super) sync_threads: usize,
     pub(super) buffer_memory: usize,
     pub(super) max_block: Duration,
+    pub(super) max_decompressed_bytes: usize,
     pub(super) close_timeout: Duration,
     pub(super) clock: Clock,
 }
@@ -53,6 +54,7 @@ impl Default for BrokerOptions {
             sync_threads: 4,
             buffer_memory: 32 * 1024 * 1024,
             max_block: Duration::from_secs(60),
+            max_decompressed_bytes: 256 * 1024 * 1024,
             close_timeout: Duration::from_secs(30),
             clock: Clock::system(),
         }
@@ -122,7 +124,8 @@ impl BrokerOptions {
     }
 
     /// The size up to which records share a record batch, in bytes, 0 to 2^31 − 1; a larger record gets a batch
-    /// of its own, and with 0 every record does. Default: 16 KiB (Kafka's `batch.size`).
+    /// of its own, and with 0 every record does. What is compressed counts as it is before that: larger batches
+    /// compress better. Default: 16 KiB (Kafka's `batch.size`).
     #[must_use]
     pub fn batch_size(mut self, bytes: usize) -> Self {
         self.batch_size = bytes;
@@ -222,6 +225,17 @@ impl BrokerOptions {
         self
     }
 
+    /// How many bytes the records of a compressed batch may have once they are decompressed, 1 to 2^31 − 1. A batch that
+    /// holds more is read as [`MessageTooLarge`](crate::ErrorKind::MessageTooLarge), and none is written. Default: 256 MiB.
+    ///
+    /// It keeps a few bytes that decompress to very many from taking all memory; Kafka has no such bound. What a
+    /// batch claims of its own length never makes room for more than the bytes that are there can become.
+    #[must_use]
+    pub fn max_decompressed_bytes(mut self, most: usize) -> Self {
+        self.max_decompressed_bytes = most;
+        self
+    }
+
     /// How long dropping the last handle may take, as if it was given to [`close`](crate::Broker::close).
     /// Default: 30 s.
     #[must_use]
@@ -234,6 +248,12 @@ impl BrokerOptions {
     pub(super) fn validate(&self) -> Result<()> {
         let bounds = [
             (i32::try_from(self.batch_size).is_ok(), "batch_size", self.batch_size, "0 to 2147483647 bytes"),
+            (
+                self.max_decompressed_bytes > 0 && i32::try_from(self.max_decompressed_bytes).is_ok(),
+                "max_decompressed_bytes",
+                self.max_decompressed_bytes,
+                "1 to 2147483647 bytes",
+            ),
             ((1..=64).contains(&self.sync_threads), "sync_threads", self.sync_threads, "1 to 64 threads"),
             (self.buffer_memory > 0, "buffer_memory", self.buffer_memory, "at least 1 byte"),
             (self.open_files >= FEWEST_OPEN_FILES, "open_files", self.open_files, "at least 16 files"),

@@ -30,7 +30,7 @@ pub struct Limits {
 #[derive(Default)]
 pub struct Fetched {
     pub records: ConsumerRecords,
-    /// The size of the batches.
+    /// What the batches take in memory.
     bytes: usize,
     count: usize,
 }
@@ -84,7 +84,7 @@ impl Assigned {
             let next = self.rest.take().map(Ok).or_else(|| self.reader.next());
             let Some(mut batch) = next.transpose()? else { break };
             self.rest = batch.split_off(limits.records.saturating_sub(fetched.count));
-            fetched.bytes = fetched.bytes.saturating_add(batch.size());
+            fetched.bytes = fetched.bytes.saturating_add(batch.size_in_memory());
             fetched.count = fetched.count.saturating_add(batch.iter().len());
             fetched.records.push(self.partition.log(), batch);
         }

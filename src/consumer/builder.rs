@@ -28,7 +28,8 @@ const FETCH_MAX_BYTES: usize = 1024 * 1024;
 
 impl ConsumerBuilder {
     /// How many bytes of record batches a poll hands out before it stops looking for more; at least one batch, and never
-    /// more than that many bytes and one batch (Kafka: `fetch.max.bytes`). Default: 1 MiB.
+    /// more than that many bytes and one batch (Kafka: `fetch.max.bytes`). Compressed batches count as what they hold in
+    /// memory, decompressed. Default: 1 MiB.
     #[must_use]
     pub fn fetch_max_bytes(mut self, bytes: usize) -> Self {
         self.limits.bytes = bytes;

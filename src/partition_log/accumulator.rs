@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use super::buffer::{BufferMemory, Held};
 use crate::config::TopicConfig;
-use crate::model::{Offset, Timestamp, TimestampType};
-use crate::record_batch::{Attributes, BatchBuilder, PendingBatch, RecordParts, max_record_size};
+use crate::error::Result;
+use crate::model::{Compression, Offset, Timestamp, TimestampType};
+use crate::record_batch::{Attributes, BatchBuilder, Codecs, PendingBatch, RecordParts, max_record_size};
 
 /// A buffer that grew beyond this for one burst is given back.
 const KEEP_CAPACITY: usize = 4 * 1024 * 1024;
@@ -27,7 +28,14 @@ pub struct Accumulator {
 struct Open {
     builder: BatchBuilder,
     first_timestamp: Timestamp,
-    timestamp_type: TimestampType,
+    kind: BatchKind,
+}
+
+/// What all records of a batch have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchKind {
+    pub timestamp_type: TimestampType,
+    pub compression: Compression,
 }
 
 /// Batches that take no more records, one behind the other in a buffer; their headers are still to be written.
@@ -64,18 +72,16 @@ impl Accumulator {
         self.len() >= self.batch_limit
     }
 
-    /// Adds a record; `encoded_len` is that of `parts`. A batch has one kind of timestamps: another one begins another.
+    /// Adds a record; `encoded_len` is that of `parts`. A record of another kind begins another batch.
     pub fn push(
         &mut self,
         offset: Offset,
         timestamp: Timestamp,
-        timestamp_type: TimestampType,
+        kind: BatchKind,
         parts: &RecordParts<'_>,
         encoded_len: usize,
     ) {
-        let fits = |open: &Open| {
-            open.timestamp_type == timestamp_type && self.has_room(open, timestamp, encoded_len)
-        };
+        let fits = |open: &Open| open.kind == kind && self.has_room(open, timestamp, encoded_len);
         if self.open.as_ref().is_some_and(|open| !fits(open)) {
             self.close();
         }
@@ -84,7 +90,7 @@ impl Accumulator {
         let open = self.open.get_or_insert_with(|| Open {
             builder: BatchBuilder::begin(buffer, offset, timestamp),
             first_timestamp: timestamp,
-            timestamp_type,
+            kind,
         });
         open.builder.push(buffer, offset, timestamp, parts);
         self.held.add(buffer.len().saturating_sub(before));
@@ -93,7 +99,7 @@ impl Accumulator {
     /// Adds a batch as it is, behind the open one; returns the greatest timestamp of its records.
     pub fn push_batch(&mut self, base_offset: Offset, batch: EncodedBatch) -> Timestamp {
         self.close();
-        let EncodedBatch { buffer, builder, timestamp_type, .. } = batch;
+        let EncodedBatch { buffer, builder, timestamp_type, compression, .. } = batch;
         let Some(builder) = builder else { return -1 };
         let mut pending = builder.finish(&buffer);
         let start = self.filled.buffer.len();
@@ -101,7 +107,7 @@ impl Accumulator {
         self.held.add(buffer.len());
         pending.bytes = start..self.filled.buffer.len();
         pending.header.base_offset = base_offset;
-        pending.header.attributes = Attributes::new(timestamp_type);
+        pending.header.attributes = Attributes::new(timestamp_type).with_compression(compression);
         let timestamp = pending.header.max_timestamp;
         self.filled.batches.push(pending);
         timestamp
@@ -128,7 +134,7 @@ impl Accumulator {
     fn has_room(&self, open: &Open, timestamp: Timestamp, encoded_len: usize) -> bool {
         let fits = open.builder.size(&self.filled.buffer) + max_record_size(encoded_len) <= self.batch_limit;
         // All records of a batch share one append time, which each of them was told when it was sent.
-        let same_time = match open.timestamp_type {
+        let same_time = match open.kind.timestamp_type {
             TimestampType::CreateTime => true,
             TimestampType::LogAppendTime => timestamp == open.first_timestamp,
         };
@@ -138,9 +144,34 @@ impl Accumulator {
     fn close(&mut self) {
         if let Some(open) = self.open.take() {
             let mut batch = open.builder.finish(&self.filled.buffer);
-            batch.header.attributes = Attributes::new(open.timestamp_type);
+            batch.header.attributes = Attributes::new(open.kind.timestamp_type);
+            batch.compression = open.kind.compression;
             self.filled.batches.push(batch);
         }
+    }
+}
+
+impl Filled {
+    /// Compresses the batches that are to be, where that makes them smaller; `packed` is room that is used again.
+    pub fn compress(&mut self, codecs: &Codecs, packed: &mut Vec<u8>) -> Result<()> {
+        if self.batches.iter().all(|batch| batch.compression == Compression::None) {
+            return Ok(());
+        }
+        packed.clear();
+        for batch in &mut self.batches {
+            let plain = self.buffer.get(batch.bytes.clone()).unwrap_or_default();
+            let (start, header) = (packed.len(), &mut batch.header);
+            if codecs.pack(batch.compression, plain, packed)? {
+                header.attributes = header.attributes.with_compression(batch.compression);
+            } else {
+                packed.extend_from_slice(plain);
+            }
+            (batch.bytes, header.size) = (start..packed.len(), packed.len() - start);
+            batch.compression = Compression::None;
+        }
+        std::mem::swap(&mut self.buffer, packed);
+        packed.shrink_to(KEEP_CAPACITY);
+        Ok(())
     }
 }
 
@@ -148,6 +179,8 @@ impl Accumulator {
 #[derive(Debug)]
 pub struct EncodedBatch {
     timestamp_type: TimestampType,
+    /// What its records are compressed with.
+    compression: Compression,
     buffer: Vec<u8>,
     builder: Option<BatchBuilder>,
     records: u64,
@@ -156,7 +189,8 @@ pub struct EncodedBatch {
 
 impl EncodedBatch {
     pub fn new(timestamp_type: TimestampType) -> Self {
-        Self { timestamp_type, buffer: Vec::new(), builder: None, records: 0, append_time: -1 }
+        let (compression, buffer) = (Compression::None, Vec::new());
+        Self { timestamp_type, compression, buffer, builder: None, records: 0, append_time: -1 }
     }
 
     pub fn push(&mut self, timestamp: Timestamp, parts: &RecordParts<'_>) {
@@ -170,6 +204,15 @@ impl EncodedBatch {
         let builder = self.builder.get_or_insert_with(|| BatchBuilder::begin(buffer, 0, timestamp));
         builder.push(buffer, self.records, timestamp, parts);
         self.records += 1;
+    }
+
+    /// Compresses the records if that makes the batch smaller. Then it takes no more.
+    pub fn compress(&mut self, compression: Compression, codecs: &Codecs) -> Result<()> {
+        let mut packed = Vec::new();
+        if codecs.pack(compression, &self.buffer, &mut packed)? {
+            (self.buffer, self.compression) = (packed, compression);
+        }
+        Ok(())
     }
 
     /// In bytes, header included.

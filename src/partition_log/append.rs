@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::accumulator::EncodedBatch;
+use super::accumulator::{BatchKind, EncodedBatch};
 use super::log::{Appends, Assigned, LogContext, PartitionLog};
 use super::stop::check_process;
 use super::urgency::Soon;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{MAX_OFFSET, Offset, Record, Timestamp, TimestampType};
+use crate::model::{Compression, MAX_OFFSET, Offset, Record, Timestamp, TimestampType};
 use crate::record_batch::{RecordParts, size_alone};
 
 /// Once this much waits, and nobody but the senders writes, the one that brought it there does, without syncing.
@@ -26,16 +26,20 @@ pub enum IfFull {
 
 impl PartitionLog {
     /// Gives the record its offset. It is durable once [`wait`](Self::wait) says so.
-    pub fn append(&self, record: &Record<'_>, if_full: IfFull) -> Result<Assigned> {
-        if record.expected_offset.is_some() {
-            return self.append_batch(std::slice::from_ref(record), if_full);
-        }
+    ///
+    /// It is compressed as the topic says, or as asked where the topic leaves that to the producer.
+    pub fn append(&self, record: &Record<'_>, asked: Compression, if_full: IfFull) -> Result<Assigned> {
         let parts = parts(record);
         let encoded_len = parts.encoded_len();
+        let kind = self.kind_of_batch(asked)?;
+        // Whether a large one fits once it is compressed has to be known before it gets an offset.
+        let is_large = kind.compression != Compression::None && self.is_large(size_alone(encoded_len));
+        if record.expected_offset.is_some() || is_large {
+            return self.append_batch(std::slice::from_ref(record), asked, if_full);
+        }
         self.check_timestamp(record)?;
         self.check_size(size_alone(encoded_len), 1)?;
-        let kind = self.settings.timestamp_type();
-        let timestamp = self.timestamp_of(record, kind);
+        let timestamp = self.timestamp_of(record, kind.timestamp_type);
         self.with_offsets(1, if_full, |appends| {
             let offset = appends.assigned;
             appends.accumulator.push(offset, timestamp, kind, &parts, encoded_len);
@@ -44,13 +48,22 @@ impl PartitionLog {
     }
 
     /// Gives the records their offsets, one behind the other, in a record batch of their own: all of them or
-    /// none, also after a crash. What is returned is the last of them.
-    pub fn append_batch(&self, records: &[Record<'_>], if_full: IfFull) -> Result<Assigned> {
-        let kind = self.settings.timestamp_type();
-        let mut batch = EncodedBatch::new(kind);
+    /// none, also after a crash. What is returned is the last of them. The sender compresses them.
+    pub fn append_batch(
+        &self,
+        records: &[Record<'_>],
+        asked: Compression,
+        if_full: IfFull,
+    ) -> Result<Assigned> {
+        let BatchKind { timestamp_type, compression } = self.kind_of_batch(asked)?;
+        let mut batch = EncodedBatch::new(timestamp_type);
         for record in records {
             self.check_timestamp(record)?;
-            batch.push(self.timestamp_of(record, kind), &parts(record));
+            batch.push(self.timestamp_of(record, timestamp_type), &parts(record));
+        }
+        if compression != Compression::None {
+            self.check_decompressed_size(batch.size(), records.len())?;
+            batch.compress(compression, &self.context.codecs).map_err(|error| self.place(error))?;
         }
         self.check_size(batch.size(), records.len())?;
         let taken = self.with_offsets(records.len() as u64, if_full, |appends| {
@@ -163,9 +176,31 @@ impl PartitionLog {
         }
     }
 
+    /// What a batch is for records of a producer that asks for this codec.
+    fn kind_of_batch(&self, asked: Compression) -> Result<BatchKind> {
+        let compression = self.settings.compression(asked);
+        compression.check().map_err(|error| self.place(error))?;
+        Ok(BatchKind { timestamp_type: self.settings.timestamp_type(), compression })
+    }
+
+    /// Whether a batch of this size is too large unless it is compressed, or even then.
+    fn is_large(&self, size: usize) -> bool {
+        size as u64 > self.settings.batch_limit().1 || size > self.context.codecs.limit()
+    }
+
     /// `size` is that of the smallest batch that holds the records.
     fn check_size(&self, size: usize, records: usize) -> Result<()> {
         let (name, most) = self.settings.batch_limit();
+        self.check_limit(size, records, name, most)
+    }
+
+    /// `size` is that of the batch before it is compressed: what nobody could read is not written.
+    fn check_decompressed_size(&self, size: usize, records: usize) -> Result<()> {
+        let most = self.context.codecs.limit() as u64;
+        self.check_limit(size, records, "max_decompressed_bytes", most)
+    }
+
+    fn check_limit(&self, size: usize, records: usize, name: &str, most: u64) -> Result<()> {
         if size as u64 <= most {
             return Ok(());
         }

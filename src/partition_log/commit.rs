@@ -99,6 +99,8 @@ impl State {
 pub(super) struct Leader {
     pub writer: Writer,
     spare: Filled,
+    /// Room for batches that are compressed.
+    packed: Vec<u8>,
 }
 
 /// What a leader has achieved.
@@ -138,7 +140,7 @@ impl Commit {
         Self {
             state: Mutex::new(state),
             changed: Condvar::default(),
-            leader: Mutex::new(Leader { writer, spare: Filled::default() }),
+            leader: Mutex::new(Leader { writer, spare: Filled::default(), packed: Vec::new() }),
         }
     }
 
@@ -305,9 +307,10 @@ impl PartitionLog {
     fn write_gathered(&self, reach: Reach) -> Result<Led> {
         let mut leader = self.commit.leader.lock();
         self.tenancy.note_use();
-        let Leader { writer, spare } = &mut *leader;
+        let Leader { writer, spare, packed } = &mut *leader;
         *spare = self.appends.lock().accumulator.take(std::mem::take(spare));
-        let written = writer.write(spare);
+        let compressed = spare.compress(&self.context.codecs, packed).map_err(WriteError::NotWritten);
+        let written = compressed.and_then(|()| writer.write(spare));
         spare.held = None;
         let fell_back = match written {
             Ok(()) => None,

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{Life, PartitionLog};
 use crate::error::{Error, Result};
 use crate::model::{MAX_OFFSET, Offset};
-use crate::record_batch::{BatchHeader, RecordBatch};
+use crate::record_batch::{BatchHeader, Codecs, RecordBatch};
 use crate::segment::BatchScan;
 
 /// A place in a partition, and the file that is read there.
@@ -44,8 +44,8 @@ impl Cursor {
     }
 
     /// The batch that [`peek`](Self::peek) showed, checked and moved past.
-    pub fn take(&mut self) -> Result<Option<RecordBatch>> {
-        let taken = self.scan.as_mut().map_or(Ok(None), BatchScan::next_batch);
+    pub fn take(&mut self, codecs: &Codecs) -> Result<Option<RecordBatch>> {
+        let taken = self.scan.as_mut().map_or(Ok(None), |scan| scan.next_batch(codecs));
         match &taken {
             Ok(Some(batch)) => self.next = batch.next_offset(),
             _ => self.release(),

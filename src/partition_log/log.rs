@@ -21,6 +21,7 @@ use crate::config::TopicConfig;
 use crate::ends_file::{EndsSlot, ProvenEnd};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Isolation, Offset, PartitionId, Start, Timestamp};
+use crate::record_batch::Codecs;
 use crate::segment::{NextLog, Segment, SegmentDir};
 use crate::sync::{Mutex, RwLock, Signal};
 use crate::vfs::{Budget, Holder, ProcessMark, Tenancy};
@@ -50,6 +51,8 @@ pub struct LogContext {
     pub mark: Arc<ProcessMark>,
     /// What the records take that are not written yet.
     pub buffer: Arc<BufferMemory>,
+    /// What batches are compressed and decompressed with.
+    pub codecs: Arc<Codecs>,
     /// How long a send waits for room in the buffer.
     pub max_block: Duration,
     /// Whether the broker has threads that lead for others; without, whoever waits does, or calls `tick`.

@@ -111,12 +111,8 @@ impl BatchReader {
             self.next = header.next_offset();
             return Ok(None);
         }
-        let Some(batch) = self.cursor.take()? else { return Ok(None) };
+        let Some(batch) = self.cursor.take(&self.log.context.codecs)? else { return Ok(None) };
         let is_control = batch.is_control();
-        if !is_control {
-            // Before the position moves on: what cannot be read is not passed over.
-            batch.require_readable()?;
-        }
         let from = self.next;
         self.next = batch.next_offset();
         if let Some(outcomes) = &mut self.outcomes {

@@ -214,10 +214,10 @@ fn scan_segment(
     };
     let mut meets_proven = is_proven(&end);
     let reason = loop {
-        match batches.next_batch() {
+        match batches.next_whole() {
             Ok(None) => break None,
-            Ok(Some(batch)) if batch.leader_epoch() != epochs.at(end.offset) => {
-                let (found, known) = (batch.leader_epoch(), epochs.at(end.offset));
+            Ok(Some(batch)) if batch.known_epoch() != epochs.at(end.offset) => {
+                let (found, known) = (batch.known_epoch(), epochs.at(end.offset));
                 break Some(format!(
                     "a batch has the leader epoch {found:?}, and the epoch file says {known:?}"
                 ));

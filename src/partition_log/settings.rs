@@ -8,7 +8,7 @@ use super::stop::Stop;
 use super::writer::LogEnd;
 use crate::config::{Durability, TopicConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::TimestampType;
+use crate::model::{Compression, TimestampType};
 use crate::sync::{AtomicBool, AtomicU64, MutexGuard, Ordering};
 
 /// What is read without a lock; the rest lies with the [`Writer`](super::writer::Writer), under the leader's.
@@ -20,6 +20,7 @@ pub(super) struct Settings {
     max_message_bytes: AtomicU64,
     segment_bytes: AtomicU64,
     appends_have_log_time: AtomicBool,
+    compression: AtomicU64,
     level: AtomicU64,
 }
 
@@ -27,12 +28,18 @@ pub(super) struct Settings {
 const SYNCED: u64 = 0;
 const OS: u64 = u64::MAX;
 
+/// The codecs as one number, their place in this list or behind it: whatever the producer asks for.
+const CODECS: [Compression; 5] =
+    [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
+const PRODUCER: u64 = CODECS.len() as u64;
+
 impl Settings {
     pub fn new(config: &TopicConfig) -> Self {
         let settings = Self {
             max_message_bytes: AtomicU64::default(),
             segment_bytes: AtomicU64::default(),
             appends_have_log_time: AtomicBool::default(),
+            compression: AtomicU64::new(PRODUCER),
             level: AtomicU64::new(to_number(config.level())),
         };
         settings.set_for_appends(config);
@@ -57,11 +64,21 @@ impl Settings {
         }
     }
 
+    /// How the records of a producer are compressed that asks for this codec.
+    pub fn compression(&self, asked: Compression) -> Compression {
+        match usize::try_from(self.compression.load(Ordering::Relaxed)) {
+            Ok(place) => CODECS.get(place).copied().unwrap_or(asked),
+            Err(_) => asked,
+        }
+    }
+
     fn set_for_appends(&self, config: &TopicConfig) {
         let is_log_time = config.timestamp_type == TimestampType::LogAppendTime;
         self.max_message_bytes.store(config.max_message_bytes, Ordering::Relaxed);
         self.segment_bytes.store(config.segment_bytes, Ordering::Relaxed);
         self.appends_have_log_time.store(is_log_time, Ordering::Relaxed);
+        let place = CODECS.iter().position(|codec| Some(*codec) == config.compression_type);
+        self.compression.store(place.map_or(PRODUCER, |place| place as u64), Ordering::Relaxed);
     }
 }
 

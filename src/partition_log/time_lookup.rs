@@ -49,8 +49,7 @@ impl PartitionLog {
                 scan.skip(&header);
                 continue;
             }
-            let Some(batch) = scan.next_batch()? else { break };
-            batch.require_readable().map_err(|error| scan.place(error))?;
+            let Some(batch) = scan.next_batch(&self.context.codecs)? else { break };
             let batch = batch.starting_at(self.log_start);
             let is_late = |timestamp: Timestamp| timestamp >= time;
             if let Some(record) = batch.iter().find(|record| record.timestamp().is_some_and(is_late)) {

@@ -16,7 +16,7 @@ use crate::error::{IoContext, Result};
 use crate::file_name::SegmentFile;
 use crate::model::Offset;
 use crate::producer_snapshot::ProducerSnapshot;
-use crate::record_batch::{BatchHeader, ControlRecord, RecordBatch};
+use crate::record_batch::{BatchHeader, Codecs, ControlRecord, RecordBatch};
 use crate::segment::{BatchScan, SealedSegment};
 use crate::vfs::read_file;
 
@@ -135,7 +135,7 @@ fn next_marker(
     while cursor.peek(log, life, until)?.is_some() {
         // Checked whatever it is: damage may have made a marker into something else.
         let Some((header, bytes)) = cursor.take_unread()? else { break };
-        if let Some(outcome) = outcome_of(&header, bytes)? {
+        if let Some(outcome) = outcome_of(&header, bytes, &log.context.codecs)? {
             return Ok(Some((header.producer_id, Marker { offset: header.base_offset, outcome })));
         }
     }
@@ -143,11 +143,11 @@ fn next_marker(
 }
 
 /// What a batch says of its producer's transaction, if it is a marker.
-fn outcome_of(header: &BatchHeader, bytes: Bytes) -> Result<Option<Outcome>> {
+fn outcome_of(header: &BatchHeader, bytes: Bytes, codecs: &Codecs) -> Result<Option<Outcome>> {
     if !header.attributes.is_control() {
         return Ok(None);
     }
-    Ok(match RecordBatch::parse(bytes)?.control_record() {
+    Ok(match RecordBatch::parse(bytes, codecs)?.control_record() {
         Some(ControlRecord::Commit { .. }) => Some(Outcome::Committed),
         Some(ControlRecord::Abort { .. }) => Some(Outcome::Aborted),
         Some(ControlRecord::Other { .. }) | None => None,
@@ -165,7 +165,7 @@ pub fn first_open(context: &LogContext, bases: &[Offset], log_start: Offset) -> 
     let mut open = OpenTransactions::of(&snapshot);
     for (base, from) in replayed(bases, from, end) {
         let segment = SealedSegment::new(context.dir.clone(), base, context.config.index_interval_bytes);
-        open.replay(segment.scan_from(from)?, end)?;
+        open.replay(segment.scan_from(from)?, end, &context.codecs)?;
     }
     Ok(open.first())
 }
@@ -227,10 +227,10 @@ impl OpenTransactions {
     }
 
     /// Takes in the batches of a scan below `end`.
-    fn replay(&mut self, mut scan: BatchScan, end: Offset) -> Result<()> {
+    fn replay(&mut self, mut scan: BatchScan, end: Offset, codecs: &Codecs) -> Result<()> {
         while scan.peek()?.is_some_and(|header| header.base_offset < end) {
             let Some((header, bytes)) = scan.next_unread()? else { break };
-            self.take(&header, outcome_of(&header, bytes)?);
+            self.take(&header, outcome_of(&header, bytes, codecs)?);
         }
         Ok(())
     }

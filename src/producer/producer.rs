@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Delivery;
 use crate::broker::{Broker, Topic};
 use crate::error::{Error, ErrorKind, Result, worse};
-use crate::model::{PartitionId, Record};
+use crate::model::{Compression, PartitionId, Record};
 use crate::partition_log::{IfFull, Reach};
 use crate::partitioner::partition_for_key;
 
@@ -36,14 +36,22 @@ use crate::partitioner::partition_for_key;
 pub struct Producer {
     /// For `flush`, and keeps the broker open.
     broker: Broker,
-    reach: Reach,
+    settings: Settings,
 }
 
 /// A [`Producer`] bound to one topic; made by [`Topic::producer`].
 #[derive(Clone, Debug)]
 pub struct TopicProducer {
     topic: Topic,
+    settings: Settings,
+}
+
+/// What a producer asks for.
+#[derive(Clone, Copy, Debug)]
+struct Settings {
     reach: Reach,
+    /// Where the topic leaves it to the producer.
+    compression: Compression,
 }
 
 impl Producer {
@@ -63,7 +71,35 @@ impl Producer {
     /// ```
     #[must_use]
     pub fn synced(self) -> Self {
-        Self { reach: Reach::Durable, ..self }
+        Self { settings: self.settings.synced(), ..self }
+    }
+
+    /// Has the records of this producer compressed where a topic's
+    /// [`compression.type`](crate::TopicConfig::compression_type) leaves that to the producer. Default:
+    /// [`Compression::None`] (Kafka's `compression.type` of the producer).
+    ///
+    /// Records that wait together are compressed together, when their batch is written; those of producers with different
+    /// codecs never share a batch. The sender compresses a [batch](Self::send_batch) of his own, and a record that is
+    /// larger than a batch may be.
+    ///
+    /// ```
+    /// # let dir = std::env::temp_dir().join(format!("ottla-doc-producer-codec-{}", std::process::id()));
+    /// use ottla::{Broker, Compression, Record, TopicConfig};
+    /// let broker = Broker::open(&dir)?;
+    /// let clicks = broker.ensure_topic("clicks", TopicConfig::new())?;
+    /// // The best that this build has.
+    /// let codecs = [Compression::Zstd, Compression::Lz4, Compression::None];
+    /// let codec = codecs.into_iter().find(|codec| codec.is_available()).unwrap_or_default();
+    /// let producer = broker.producer().compression(codec)?;
+    /// producer.send(&clicks, Record::new(&[b'.'; 1000]))?.wait()?;
+    /// # drop((clicks, producer, broker)); std::fs::remove_dir_all(&dir).ok();
+    /// # Ok::<(), ottla::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`UnsupportedCompressionType`](crate::ErrorKind::UnsupportedCompressionType) if this build does not have the codec.
+    pub fn compression(self, compression: Compression) -> Result<Self> {
+        Ok(Self { settings: self.settings.compression(compression)?, ..self })
     }
 
     /// Gives the record an offset, and returns at once: nothing is acknowledged before
@@ -82,12 +118,14 @@ impl Producer {
     /// [`MessageTooLarge`](crate::ErrorKind::MessageTooLarge),
     /// [`InvalidTimestamp`](crate::ErrorKind::InvalidTimestamp),
     /// [`UnexpectedOffset`](crate::ErrorKind::UnexpectedOffset) of a conditional record,
+    /// [`UnsupportedCompressionType`](crate::ErrorKind::UnsupportedCompressionType) of a topic that asks for a codec which
+    /// this build does not have,
     /// [`InvalidRecord`](crate::ErrorKind::InvalidRecord) of one that chooses no partition among several,
     /// [`BufferExhausted`](crate::ErrorKind::BufferExhausted) if there was no room for
     /// [so long](crate::BrokerOptions::max_block), [`Closed`](crate::ErrorKind::Closed), or
     /// [`StorageError`](crate::ErrorKind::StorageError) because an earlier write or sync has failed.
     pub fn send(&self, topic: &Topic, record: Record<'_>) -> Result<Delivery> {
-        send(topic, &record, self.reach, IfFull::Wait)
+        send(topic, &record, self.settings, IfFull::Wait)
     }
 
     /// The same, but never blocks: for async code, and for threads that have a deadline.
@@ -96,7 +134,7 @@ impl Producer {
     /// Those of [`send`](Self::send); [`BufferExhausted`](crate::ErrorKind::BufferExhausted) at once while the buffer
     /// memory is full: await some of the deliveries, and send again.
     pub fn try_send(&self, topic: &Topic, record: Record<'_>) -> Result<Delivery> {
-        send(topic, &record, self.reach, IfFull::Fail)
+        send(topic, &record, self.settings, IfFull::Fail)
     }
 
     /// Gives the records offsets one behind the other: all of them or none, also after a crash. Nobody's records
@@ -122,7 +160,7 @@ impl Producer {
     /// Those of [`send`](Self::send); [`InvalidRecord`](crate::ErrorKind::InvalidRecord) for no records at all, or
     /// records of different partitions.
     pub fn send_batch(&self, topic: &Topic, records: &[Record<'_>]) -> Result<Delivery> {
-        send_batch(topic, records, self.reach)
+        send_batch(topic, records, self.settings)
     }
 
     /// Returns once everything that was sent to any topic before, by anybody, is acknowledged as its topic's
@@ -133,7 +171,7 @@ impl Producer {
     /// record. Who shares a partition with others learns from [`Delivery::wait`] what became of his own.
     pub fn flush(&self) -> Result<()> {
         // Every topic, whatever becomes of one of them.
-        self.broker.topics()?.iter().map(|topic| flush(topic, self.reach)).fold(Ok(()), worse)
+        self.broker.topics()?.iter().map(|topic| flush(topic, self.settings.reach)).fold(Ok(()), worse)
     }
 }
 
@@ -141,7 +179,16 @@ impl TopicProducer {
     /// Has every delivery and every flush of this producer wait for stable storage; see [`Producer::synced`].
     #[must_use]
     pub fn synced(self) -> Self {
-        Self { reach: Reach::Durable, ..self }
+        Self { settings: self.settings.synced(), ..self }
+    }
+
+    /// Has the records of this producer compressed where the topic leaves that to the producer; see
+    /// [`Producer::compression`].
+    ///
+    /// # Errors
+    /// Those of [`Producer::compression`].
+    pub fn compression(self, compression: Compression) -> Result<Self> {
+        Ok(Self { settings: self.settings.compression(compression)?, ..self })
     }
 
     /// Gives the record an offset, and returns at once; see [`Producer::send`].
@@ -149,7 +196,7 @@ impl TopicProducer {
     /// # Errors
     /// Those of [`Producer::send`].
     pub fn send(&self, record: Record<'_>) -> Result<Delivery> {
-        send(&self.topic, &record, self.reach, IfFull::Wait)
+        send(&self.topic, &record, self.settings, IfFull::Wait)
     }
 
     /// The same, but never blocks; see [`Producer::try_send`].
@@ -157,7 +204,7 @@ impl TopicProducer {
     /// # Errors
     /// Those of [`Producer::try_send`].
     pub fn try_send(&self, record: Record<'_>) -> Result<Delivery> {
-        send(&self.topic, &record, self.reach, IfFull::Fail)
+        send(&self.topic, &record, self.settings, IfFull::Fail)
     }
 
     /// Gives the records offsets one behind the other: all of them or none; see [`Producer::send_batch`].
@@ -165,7 +212,7 @@ impl TopicProducer {
     /// # Errors
     /// Those of [`Producer::send_batch`].
     pub fn send_batch(&self, records: &[Record<'_>]) -> Result<Delivery> {
-        send_batch(&self.topic, records, self.reach)
+        send_batch(&self.topic, records, self.settings)
     }
 
     /// Returns once everything that was sent to the topic before, by anybody, is acknowledged as its
@@ -175,7 +222,23 @@ impl TopicProducer {
     /// The first failure, of this call or since the last flush, whoever's it was: nobody may have waited for the
     /// record. Who shares a partition with others learns from [`Delivery::wait`] what became of his own.
     pub fn flush(&self) -> Result<()> {
-        flush(&self.topic, self.reach)
+        flush(&self.topic, self.settings.reach)
+    }
+}
+
+impl Settings {
+    fn synced(self) -> Self {
+        Self { reach: Reach::Durable, ..self }
+    }
+
+    fn compression(self, compression: Compression) -> Result<Self> {
+        compression.check().map(|()| Self { compression, ..self })
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { reach: Reach::Written, compression: Compression::None }
     }
 }
 
@@ -183,7 +246,7 @@ impl Broker {
     /// A producer for every topic.
     #[must_use]
     pub fn producer(&self) -> Producer {
-        Producer { broker: self.clone(), reach: Reach::Written }
+        Producer { broker: self.clone(), settings: Settings::default() }
     }
 }
 
@@ -191,23 +254,23 @@ impl Topic {
     /// A producer for this topic.
     #[must_use]
     pub fn producer(&self) -> TopicProducer {
-        TopicProducer { topic: self.clone(), reach: Reach::Written }
+        TopicProducer { topic: self.clone(), settings: Settings::default() }
     }
 }
 
-fn send(topic: &Topic, record: &Record<'_>, reach: Reach, if_full: IfFull) -> Result<Delivery> {
+fn send(topic: &Topic, record: &Record<'_>, settings: Settings, if_full: IfFull) -> Result<Delivery> {
     let log = topic.log(choose_partition(topic, std::slice::from_ref(record))?)?;
-    let assigned = log.append(record, if_full)?;
-    Ok(Delivery::new(Arc::clone(log), assigned, 1, reach))
+    let assigned = log.append(record, settings.compression, if_full)?;
+    Ok(Delivery::new(Arc::clone(log), assigned, 1, settings.reach))
 }
 
-fn send_batch(topic: &Topic, records: &[Record<'_>], reach: Reach) -> Result<Delivery> {
+fn send_batch(topic: &Topic, records: &[Record<'_>], settings: Settings) -> Result<Delivery> {
     if records.is_empty() {
         return Err(Error::new(ErrorKind::InvalidRecord, "a batch needs a record").in_topic(topic.name()));
     }
     let log = topic.log(choose_partition(topic, records)?)?;
-    let assigned = log.append_batch(records, IfFull::Wait)?;
-    Ok(Delivery::new(Arc::clone(log), assigned, records.len(), reach))
+    let assigned = log.append_batch(records, settings.compression, IfFull::Wait)?;
+    Ok(Delivery::new(Arc::clone(log), assigned, records.len(), settings.reach))
 }
 
 /// Every partition, whatever becomes of one of them; a topic that is deleted meanwhile has nothing to flush.

@@ -9,7 +9,7 @@
 //! | 6 | the base timestamp is a delete horizon (written by compaction) |
 //! | 7–15 | zero; ignored when read |
 
-use crate::model::TimestampType;
+use crate::model::{Compression, TimestampType};
 
 const CODEC_MASK: i16 = 0b111;
 const LOG_APPEND_TIME: i16 = 1 << 3;
@@ -20,16 +20,6 @@ const CONTROL: i16 = 1 << 5;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attributes(pub i16);
 
-/// How the records of a batch are compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Codec {
-    None,
-    Gzip,
-    Snappy,
-    Lz4,
-    Zstd,
-}
-
 impl Attributes {
     pub fn new(timestamp_type: TimestampType) -> Self {
         match timestamp_type {
@@ -39,15 +29,27 @@ impl Attributes {
     }
 
     /// `None` for the codec numbers that nobody defined.
-    pub fn codec(self) -> Option<Codec> {
+    pub fn compression(self) -> Option<Compression> {
         match self.0 & CODEC_MASK {
-            0 => Some(Codec::None),
-            1 => Some(Codec::Gzip),
-            2 => Some(Codec::Snappy),
-            3 => Some(Codec::Lz4),
-            4 => Some(Codec::Zstd),
+            0 => Some(Compression::None),
+            1 => Some(Compression::Gzip),
+            2 => Some(Compression::Snappy),
+            3 => Some(Compression::Lz4),
+            4 => Some(Compression::Zstd),
             _ => None,
         }
+    }
+
+    #[must_use]
+    pub fn with_compression(self, compression: Compression) -> Self {
+        let codec = match compression {
+            Compression::None => 0,
+            Compression::Gzip => 1,
+            Compression::Snappy => 2,
+            Compression::Lz4 => 3,
+            Compression::Zstd => 4,
+        };
+        Self(self.0 & !CODEC_MASK | codec)
     }
 
     pub fn timestamp_type(self) -> TimestampType {

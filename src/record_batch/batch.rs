@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::control::ControlRecord;
 use super::record::{check_headers, read_record};
-use super::{BatchHeader, Codec, HEADER_LEN, OwnedRecord, RecordView};
-use crate::error::{Error, ErrorKind, Result};
-use crate::model::{LeaderEpoch, MAX_OFFSET, Offset, Timestamp, TimestampType};
+use super::{BatchHeader, Codecs, HEADER_LEN, OwnedRecord, RecordView};
+use crate::error::{Error, Result};
+use crate::model::{Compression, LeaderEpoch, MAX_OFFSET, Offset, Timestamp, TimestampType};
 
 /// A checked batch of records: the unit in which a partition is written and read.
 ///
@@ -31,8 +31,8 @@ use crate::model::{LeaderEpoch, MAX_OFFSET, Offset, Timestamp, TimestampType};
 #[derive(Clone, PartialEq, Eq)]
 pub struct RecordBatch {
     header: BatchHeader,
-    /// Header and records.
-    bytes: Bytes,
+    /// The records, decompressed.
+    records: Bytes,
     /// Which of the records are given out.
     given: Given,
 }
@@ -47,35 +47,38 @@ struct Given {
 
 impl RecordBatch {
     /// Takes the bytes of exactly one batch, and checks all of them: sizes, checksum, every record.
-    pub(crate) fn parse(bytes: Bytes) -> Result<Self> {
-        let header = BatchHeader::read(&bytes)?;
-        if header.size != bytes.len() {
-            let what = format!("a batch of {} bytes stands in {} bytes", header.size, bytes.len());
-            return Err(Error::corrupt(what).at_offset(header.base_offset));
-        }
-        if BatchHeader::compute_crc(&bytes) != header.crc {
-            return Err(
-                Error::corrupt("the checksum of a record batch is wrong").at_offset(header.base_offset)
-            );
-        }
-        let count = if header.is_compressed() { 0 } else { header.records_count };
-        let batch = Self { header, bytes, given: Given { position: HEADER_LEN, count } };
-        if !header.is_compressed() {
-            batch.check_records().map_err(|what| Error::corrupt(what).at_offset(header.base_offset))?;
-        }
-        Ok(batch)
+    pub(crate) fn parse(bytes: Bytes, codecs: &Codecs) -> Result<Self> {
+        let header = BatchHeader::check(&bytes)?;
+        Self::decode(header, bytes, codecs).map_err(|error| error.at_offset(header.base_offset))
     }
 
-    /// Fails if the records are compressed, since no codec is built in.
-    pub(crate) fn require_readable(&self) -> Result<()> {
-        match self.header.attributes.codec() {
-            Some(Codec::None) => Ok(()),
-            codec => {
-                let name = codec.map_or_else(String::new, |codec| format!("{codec:?}").to_lowercase());
-                let what = format!("the batch is compressed with {name}, which this build cannot read");
-                Err(Error::new(ErrorKind::UnsupportedCompressionType, what).at_offset(self.base_offset()))
-            }
+    /// Checks what tells that a batch is whole, in the bytes of exactly one: sizes, checksum, and every record unless they
+    /// are compressed. It needs no codec.
+    pub(crate) fn check_whole(mut bytes: Bytes) -> Result<BatchHeader> {
+        let header = BatchHeader::check(&bytes)?;
+        if header.compression() == Compression::None {
+            bytes.advance(HEADER_LEN);
+            Self::over(header, bytes).map_err(|error| error.at_offset(header.base_offset))?;
         }
+        Ok(header)
+    }
+
+    /// The batch with this header, whose bytes have the checksum that they should.
+    fn decode(header: BatchHeader, mut bytes: Bytes, codecs: &Codecs) -> Result<Self> {
+        bytes.advance(HEADER_LEN);
+        match header.compression() {
+            Compression::None => Self::over(header, bytes),
+            // As Kafka reads it; where compaction has left no records it says that nothing is compressed.
+            _ if bytes.is_empty() => Self::over(header, bytes),
+            compression => Self::over(header, codecs.unpack(compression, &bytes)?.into()),
+        }
+    }
+
+    /// The batch with these records, all of which are checked.
+    fn over(header: BatchHeader, records: Bytes) -> Result<Self> {
+        let batch = Self { header, records, given: Given { position: 0, count: header.records_count } };
+        batch.check_records().map_err(Error::corrupt)?;
+        Ok(batch)
     }
 
     /// Leaves out the records below `offset` from now on.
@@ -104,8 +107,10 @@ impl RecordBatch {
     fn given_behind(&self, mut passes: impl FnMut(&RecordView<'_>) -> bool) -> Given {
         let mut records = self.iter();
         loop {
-            let given =
-                Given { position: self.bytes.len().saturating_sub(records.bytes.len()), count: records.left };
+            let given = Given {
+                position: self.records.len().saturating_sub(records.bytes.len()),
+                count: records.left,
+            };
             match records.next() {
                 Some(record) if passes(&record) => {}
                 _ => return given,
@@ -134,7 +139,7 @@ impl RecordBatch {
     /// The leadership of the partition under which the batch was appended, if it names one.
     #[must_use]
     pub fn leader_epoch(&self) -> Option<LeaderEpoch> {
-        LeaderEpoch::try_from(self.header.leader_epoch).ok()
+        self.header.known_epoch()
     }
 
     /// Whose time the records carry.
@@ -152,7 +157,18 @@ impl RecordBatch {
     /// The size in bytes, as it stands in the file.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.bytes.len()
+        self.header.size
+    }
+
+    /// How the records are compressed in the file; those that are lent are not.
+    #[must_use]
+    pub fn compression(&self) -> Compression {
+        self.header.compression()
+    }
+
+    /// What the batch holds in memory, in bytes, about.
+    pub(crate) fn size_in_memory(&self) -> usize {
+        self.records.len().saturating_add(HEADER_LEN)
     }
 
     #[cfg(test)]
@@ -174,7 +190,7 @@ impl RecordBatch {
     /// The records, borrowed; `for record in &batch` is the same.
     #[must_use]
     pub fn iter(&self) -> Records<'_> {
-        let bytes = self.bytes.get(self.given.position..).unwrap_or_default();
+        let bytes = self.records.get(self.given.position..).unwrap_or_default();
         Records { header: &self.header, bytes, left: self.given.count }
     }
 
@@ -183,12 +199,8 @@ impl RecordBatch {
         self.iter().map(|record| record.to_owned())
     }
 
-    fn record_bytes(&self) -> &[u8] {
-        self.bytes.get(HEADER_LEN..).unwrap_or_default()
-    }
-
     fn check_records(&self) -> Result<(), &'static str> {
-        let mut bytes = self.record_bytes();
+        let mut bytes = &*self.records;
         let mut least_delta = 0;
         for _ in 0..self.header.records_count {
             let record = read_record(&mut bytes)?;
@@ -257,7 +269,7 @@ impl<'a> Iterator for Records<'a> {
         };
         Some(RecordView {
             offset: header.base_offset.saturating_add(record.offset_delta.into()).min(MAX_OFFSET),
-            leader_epoch: LeaderEpoch::try_from(header.leader_epoch).ok(),
+            leader_epoch: header.known_epoch(),
             timestamp: present(timestamp),
             key: record.key,
             value: record.value,

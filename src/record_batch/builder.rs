@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::varint::{varlong_len, write_varlong};
 use super::{Attributes, BatchHeader, HEADER_LEN};
-use crate::model::Offset;
+use crate::model::{Compression, Offset};
 
 /// The parts of a record that do not depend on its place in a batch.
 #[derive(Clone, Copy, Debug)]
@@ -122,7 +122,8 @@ impl BatchBuilder {
     /// Ends the batch at the end of `buffer`; the header is still to be written.
     pub fn finish(mut self, buffer: &[u8]) -> PendingBatch {
         self.header.size = self.size(buffer);
-        PendingBatch { header: self.header, bytes: self.start..buffer.len() }
+        let bytes = self.start..buffer.len();
+        PendingBatch { header: self.header, bytes, compression: Compression::None }
     }
 }
 
@@ -132,6 +133,8 @@ pub struct PendingBatch {
     pub header: BatchHeader,
     /// Where in the buffer it stands.
     pub bytes: Range<usize>,
+    /// What its records are still to be compressed with.
+    pub compression: Compression,
 }
 
 impl PendingBatch {

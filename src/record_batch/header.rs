@@ -20,9 +20,9 @@ use std::ops::Range;
 
 use byteorder::{BigEndian, ByteOrder, ReadBytesExt};
 
-use super::{Attributes, Codec};
+use super::Attributes;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{MAX_OFFSET, Offset};
+use crate::model::{Compression, LeaderEpoch, MAX_OFFSET, Offset};
 
 /// The size of a batch header, and so the least size of a batch.
 pub const HEADER_LEN: usize = RECORDS_COUNT + 4;
@@ -134,10 +134,23 @@ impl BatchHeader {
             })
         })()
         .map_err(|_| Error::corrupt(format!("a record batch header needs {HEADER_LEN} bytes")))?;
-        header.check().map(|()| header)
+        header.check_fields().map(|()| header)
     }
 
-    fn check(&self) -> Result<()> {
+    /// Reads the header of exactly one batch, and checks its size and its checksum.
+    pub fn check(batch: &[u8]) -> Result<Self> {
+        let header = Self::read(batch)?;
+        let problem = if header.size != batch.len() {
+            format!("a batch of {} bytes stands in {} bytes", header.size, batch.len())
+        } else if Self::compute_crc(batch) != header.crc {
+            "the checksum of a record batch is wrong".to_owned()
+        } else {
+            return Ok(header);
+        };
+        Err(Error::corrupt(problem).at_offset(header.base_offset))
+    }
+
+    fn check_fields(&self) -> Result<()> {
         let most = i32::MAX.cast_unsigned();
         let problem = if self.last_offset_delta > most {
             "the last offset delta is negative"
@@ -145,7 +158,7 @@ impl BatchHeader {
             "the records count is negative"
         } else if self.base_offset.saturating_add(self.last_offset_delta.into()) >= MAX_OFFSET {
             "the last offset is beyond the range of offsets"
-        } else if self.attributes.codec().is_none() {
+        } else if self.attributes.compression().is_none() {
             "the codec is not one that Kafka defines"
         } else {
             return Ok(());
@@ -184,6 +197,11 @@ impl BatchHeader {
         crc_fast::crc32_iscsi(batch.get(ATTRIBUTES..).unwrap_or_default())
     }
 
+    /// The leader epoch, if the batch names one.
+    pub fn known_epoch(&self) -> Option<LeaderEpoch> {
+        LeaderEpoch::try_from(self.leader_epoch).ok()
+    }
+
     pub fn last_offset(&self) -> Offset {
         self.base_offset.saturating_add(self.last_offset_delta.into())
     }
@@ -198,8 +216,9 @@ impl BatchHeader {
         (self.attributes.is_transactional() && !self.attributes.is_control()).then_some(self.producer_id)
     }
 
-    pub fn is_compressed(&self) -> bool {
-        self.attributes.codec() != Some(Codec::None)
+    /// How the records are compressed; a header that was read names a codec that there is.
+    pub fn compression(&self) -> Compression {
+        self.attributes.compression().unwrap_or_default()
     }
 }
 

@@ -10,6 +10,7 @@
 mod attributes;
 mod batch;
 mod builder;
+mod compression;
 mod control;
 mod header;
 mod record;
@@ -17,9 +18,10 @@ mod record;
 mod tests;
 mod varint;
 
-pub use attributes::{Attributes, Codec};
+pub use attributes::Attributes;
 pub use batch::{RecordBatch, Records};
 pub use builder::{BatchBuilder, PendingBatch, RecordParts, max_record_size, size_alone};
+pub use compression::Codecs;
 pub use control::ControlRecord;
 pub use header::{BatchHeader, HEADER_LEN, LEADER_EPOCH_FIELD};
 pub use record::{Header, Headers, OwnedHeader, OwnedRecord, RecordView};

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use super::control::ControlRecord;
 use super::varint::{read_varint, read_varlong, varlong_len, write_varlong};
 use super::*;
-use crate::error::ErrorKind;
-use crate::model::TimestampType;
+use crate::error::{ErrorKind, Result};
+use crate::model::{Compression, TimestampType};
 
 const TS: i64 = 1_700_000_000_000;
 
@@ -17,6 +17,9 @@ const V4: &str = "000000000000002c000000420000000702aeb7ebb40030000000000000018b
 const V5: &str = "00000000000000640000003d0000000002d9a49fc00040000000040000018bd50bc4000000018bcfe56803ffffffffffffffffffffffffffff000000011600f9efb25204046b310100";
 const V6: &str = "00000000000000c80000003100000001021afa16ad000000000003ffffffffffffffff0000018bcfe568000000000000000fa000030000000a00000000";
 const V8: &str = "00000000000000000000003c00000000028e0e422c0002000000000000018bcfe568000000018bcfe56800ffffffffffffffffffffffffffff00000001092010000000026b027600";
+const V9: &str = "000000000000000000000050000000000208ee48690002000000000000018bcfe568000000018bcfe56800ffffffffffffffffffffffffffff0000000182534e415050590000000001000000010000000b092010000000026b027600";
+const V10: &str = "0000000000000000000000490000000002924fa7900003000000000000018bcfe568000000018bcfe56800ffffffffffffffffffffffffffff0000000104224d186040820900008010000000026b02760000000000";
+const V11: &str = "00000000000000000000004300000000029d3795930004000000000000018bcfe568000000018bcfe56800ffffffffffffffffffffffffffff0000000128b52ffd200949000010000000026b027600";
 const V12: &str = "00000000000000000000003a0000000002b5b731c70008000000000000018bcfe568000000018bcfe56b09ffffffffffffffffffffffffffff0000000110000000026b027600";
 
 fn bytes(hex: &str) -> Vec<u8> {
@@ -27,7 +30,11 @@ fn bytes(hex: &str) -> Vec<u8> {
 }
 
 fn parse(hex: &str) -> RecordBatch {
-    RecordBatch::parse(Bytes::from(bytes(hex))).unwrap()
+    read(Bytes::from(bytes(hex))).unwrap()
+}
+
+fn read(bytes: Bytes) -> Result<RecordBatch> {
+    RecordBatch::parse(bytes, &Codecs::new(1024))
 }
 
 /// Builds a batch: `fields` sets the header, `records` are (offset, timestamp, parts).
@@ -157,12 +164,38 @@ fn v6_emptied_batch() {
 }
 
 #[test]
-fn v8_a_compressed_batch_is_named_and_not_misread() {
-    let batch = parse(V8);
-    let error = batch.require_readable().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::UnsupportedCompressionType);
-    assert!(error.to_string().contains("snappy"), "{error}");
-    assert_eq!(batch.iter().count(), 0);
+fn v8_to_v11_are_decompressed_or_name_the_feature_that_is_missing() {
+    for (hex, compression) in [
+        (V8, Compression::Snappy),
+        (V9, Compression::Snappy),
+        (V10, Compression::Lz4),
+        (V11, Compression::Zstd),
+    ] {
+        let size = bytes(hex).len();
+        let whole = RecordBatch::check_whole(bytes(hex).into()).unwrap();
+        assert_eq!((whole.size, whole.next_offset(), whole.compression()), (size, 1, compression));
+        let batch = read(bytes(hex).into());
+        if !compression.is_available() {
+            let error = batch.unwrap_err();
+            assert_eq!((error.kind(), error.offset()), (ErrorKind::UnsupportedCompressionType, Some(0)));
+            assert!(error.to_string().contains(&format!("feature `{compression}`")), "{error}");
+            continue;
+        }
+        let batch = batch.unwrap();
+        assert_eq!((batch.size(), batch.compression()), (size, compression));
+        let record = batch.iter().next().unwrap();
+        assert_eq!((record.key(), record.value()), (Some(&b"k"[..]), Some(&b"v"[..])));
+        assert_eq!((record.timestamp(), batch.iter().count()), (Some(TS), 1));
+    }
+}
+
+/// Kafka writes a batch that compaction has emptied without a codec, and reads one with.
+#[test]
+fn a_batch_without_records_needs_no_codec() {
+    let empty = sealed(&[], 0, |header| header.attributes = Attributes(4));
+    assert_eq!(read(empty).unwrap().iter().count(), 0);
+    let lacking = sealed(&[], 1, |header| header.attributes = Attributes(4));
+    assert!(read(lacking).unwrap_err().is_corruption());
 }
 
 #[test]
@@ -249,7 +282,7 @@ fn every_flipped_bit_behind_the_checksum_is_caught() {
     for bit in 17 * 8..good.len() * 8 {
         let mut bad = good.clone();
         bad[bit / 8] ^= 1 << (bit % 8);
-        let error = RecordBatch::parse(Bytes::from(bad)).unwrap_err();
+        let error = read(Bytes::from(bad)).unwrap_err();
         assert!(error.is_corruption(), "bit {bit}: {error}");
     }
 }
@@ -258,7 +291,7 @@ fn every_flipped_bit_behind_the_checksum_is_caught() {
 fn every_truncation_is_caught() {
     let good = bytes(V1);
     for length in 0..good.len() {
-        let error = RecordBatch::parse(Bytes::copy_from_slice(&good[..length])).unwrap_err();
+        let error = read(Bytes::copy_from_slice(&good[..length])).unwrap_err();
         assert!(error.is_corruption(), "{length} bytes: {error}");
     }
 }
@@ -268,10 +301,10 @@ fn old_message_formats_are_named() {
     let mut old = bytes(V1);
     for magic in [0, 1] {
         old[16] = magic;
-        let error = RecordBatch::parse(Bytes::from(old.clone())).unwrap_err();
+        let error = read(Bytes::from(old.clone())).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::UnsupportedForMessageFormat);
     }
-    let zeros = RecordBatch::parse(Bytes::from(vec![0; 100])).unwrap_err();
+    let zeros = read(Bytes::from(vec![0; 100])).unwrap_err();
     assert!(zeros.is_corruption(), "zeros are no old message format: {zeros}");
 }
 
@@ -291,7 +324,7 @@ fn sealed(records: &[u8], count: u32, fields: impl Fn(&mut BatchHeader)) -> Byte
 fn a_malformed_batch_is_refused_though_its_checksum_is_right() {
     // length, attributes, timestamp delta, offset delta, key, value, headers; varints are zig-zag.
     let good: &[u8] = &[14, 0, 0, 0, 1, 2, b'v', 0];
-    assert!(RecordBatch::parse(sealed(good, 1, |_| ())).is_ok());
+    assert!(read(sealed(good, 1, |_| ())).is_ok());
 
     let same = |_: &mut BatchHeader| ();
     let records: [(&str, &[u8], u32); 14] = [
@@ -311,7 +344,7 @@ fn a_malformed_batch_is_refused_though_its_checksum_is_right() {
         ("the offsets of the records do not rise", &[12, 0, 0, 0, 1, 1, 0, 12, 0, 0, 0, 1, 1, 0], 2),
     ];
     for (reason, bytes, count) in records {
-        let error = RecordBatch::parse(sealed(bytes, count, same)).unwrap_err();
+        let error = read(sealed(bytes, count, same)).unwrap_err();
         assert!(error.is_corruption() && error.to_string().starts_with(reason), "{bytes:?}: {error}");
     }
 
@@ -326,13 +359,13 @@ fn a_malformed_batch_is_refused_though_its_checksum_is_right() {
     ];
     for (reason, fields) in headers {
         let record = if reason.contains("behind its batch") { &[12, 0, 0, 2, 1, 1, 0][..] } else { good };
-        let error = RecordBatch::parse(sealed(record, 1, fields)).unwrap_err();
+        let error = read(sealed(record, 1, fields)).unwrap_err();
         assert!(error.is_corruption() && error.to_string().starts_with(reason), "{reason}: {error}");
     }
     let far = sealed(good, 1, |header| header.base_timestamp = i64::MIN);
-    assert!(RecordBatch::parse(far).is_ok());
+    assert!(read(far).is_ok());
     let overflow = sealed(&[14, 0, 1, 0, 1, 2, b'v', 0], 1, |header| header.base_timestamp = i64::MIN);
-    assert!(RecordBatch::parse(overflow).unwrap_err().is_corruption(), "a timestamp below the range");
+    assert!(read(overflow).unwrap_err().is_corruption(), "a timestamp below the range");
 }
 
 #[test]
@@ -343,7 +376,7 @@ fn a_malformed_marker_is_refused() {
         builder.header_mut().attributes = Attributes::default().control();
         builder.push(&mut buffer, 0, TS, &key_value(key, value));
         builder.finish(&buffer).seal(&mut buffer);
-        RecordBatch::parse(Bytes::from(buffer))
+        read(Bytes::from(buffer))
     };
     assert!(marker(&[0, 0, 0, 1], &[0, 0, 0, 0, 0, 9]).is_ok());
     assert!(

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::entry::{OffsetEntry, TimeEntry};
 use crate::error::{Error, IoContext, Result};
 use crate::model::Offset;
-use crate::record_batch::{BatchHeader, HEADER_LEN, RecordBatch};
+use crate::record_batch::{BatchHeader, Codecs, HEADER_LEN, RecordBatch};
 use crate::vfs::{FileView, ReadAhead};
 
 /// How far an offset may lie from its segment's base: 31 bits of an index entry.
@@ -69,17 +69,26 @@ impl BatchScan {
         Ok(Some(header))
     }
 
-    /// The bytes of the next batch, checked and moved past; `None` at the limit.
-    pub fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+    /// The next batch, checked and moved past; `None` at the limit.
+    pub fn next_batch(&mut self, codecs: &Codecs) -> Result<Option<RecordBatch>> {
+        self.next(|bytes| RecordBatch::parse(bytes, codecs))
+    }
+
+    /// The header of the next batch, which is whole and moved past; `None` at the limit. It needs no codec: what is
+    /// compressed is not looked into.
+    pub fn next_whole(&mut self) -> Result<Option<BatchHeader>> {
+        self.next(RecordBatch::check_whole)
+    }
+
+    fn next<T>(&mut self, parse: impl FnOnce(Bytes) -> Result<T>) -> Result<Option<T>> {
         let Some(header) = self.peek()? else { return Ok(None) };
         if self.next.is_some_and(|next| next < header.base_offset) {
             self.check_behind(&header)?;
         }
         self.read_ahead(header.size)?;
-        let bytes = self.log.share(header.size);
-        let batch = RecordBatch::parse(bytes).map_err(|error| self.place(error))?;
+        let parsed = parse(self.log.share(header.size)).map_err(|error| self.place(error))?;
         self.skip(&header);
-        Ok(Some(batch))
+        Ok(Some(parsed))
     }
 
     /// The header and the bytes of the next batch, of which nothing but the checksum was checked, and moved past: what

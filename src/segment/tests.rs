@@ -8,7 +8,7 @@ use super::roll::{Incoming, RollFacts, RollReason, roll_reason};
 use super::*;
 use crate::config::TopicConfig;
 use crate::model::Timestamp;
-use crate::record_batch::{BatchBuilder, BatchHeader, PendingBatch, RecordBatch, RecordParts};
+use crate::record_batch::{BatchBuilder, BatchHeader, Codecs, PendingBatch, RecordBatch, RecordParts};
 use crate::vfs::{FileView, MemoryVfs, VfsFile, read_file, write_all_at};
 
 const TS: Timestamp = 1_700_000_000_000;
@@ -90,14 +90,17 @@ fn expected_entries(headers: &[(BatchHeader, u64)], interval: u64) -> (Vec<Offse
 /// Every offset leads to its batch, whatever the segment is and whatever its index says.
 fn assert_every_offset_is_found(segment: &Segment, limit: u64, count: u64) {
     for offset in BASE..BASE + 2 * count {
-        let batch = segment.scan_from(offset, limit).unwrap().next_batch().unwrap().unwrap();
+        let batch = segment.scan_from(offset, limit).unwrap().next_batch(&Codecs::new(0)).unwrap().unwrap();
         assert!((batch.base_offset()..=batch.last_offset()).contains(&offset), "{offset}: {batch:?}");
     }
-    assert_eq!(segment.scan_from(BASE + 2 * count, limit).unwrap().next_batch().unwrap(), None);
+    assert_eq!(
+        segment.scan_from(BASE + 2 * count, limit).unwrap().next_batch(&Codecs::new(0)).unwrap(),
+        None
+    );
 }
 
 fn all(mut scan: BatchScan) -> Vec<RecordBatch> {
-    std::iter::from_fn(|| scan.next_batch().unwrap()).collect()
+    std::iter::from_fn(|| scan.next_batch(&Codecs::new(0)).unwrap()).collect()
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod altering;
 mod attacks;
 mod bad_input;
 mod checkpoints;
+mod compression;
 mod consumer;
 mod damage;
 mod decoders;

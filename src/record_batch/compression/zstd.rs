@@ -1,0 +1,79 @@
+//! Zstandard (RFC 8878): frames one behind the other; one is written, with the size of its content.
+//!
+//! Frames are decompressed into a buffer as a whole, so that the library needs no window, whose size the frame would
+//! choose. Java writes frames that do not say how large they are, and what says so may lie: the buffer begins small,
+//! and one that is too small is made larger.
+
+use std::fmt;
+
+use zstd_safe::zstd_sys::ZSTD_ErrorCode;
+use zstd_safe::{CCtx, DCtx, compress_bound, get_error_name, is_error_kind};
+
+use super::{Codec, Failure, malformed};
+
+/// Kafka's default.
+const LEVEL: i32 = 3;
+/// How many times as large as the compressed bytes the first buffer is, and each further one as the one before.
+const FIRST_GUESS: usize = 8;
+const NEXT_GUESS: usize = 4;
+const LEAST_GUESS: usize = 4096;
+
+/// The workspace of Zstandard: more than a MiB for compressing, some hundred KiB for decompressing.
+#[derive(Default)]
+pub struct Zstd {
+    compressor: Option<CCtx<'static>>,
+    decompressor: Option<DCtx<'static>>,
+}
+
+impl Codec for Zstd {
+    fn compress(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
+        let Some(compressor) = made(&mut self.compressor, CCtx::try_create) else { return no_memory() };
+        let begin = out.len();
+        out.resize(begin.saturating_add(compress_bound(plain.len())), 0);
+        let room = out.get_mut(begin..).unwrap_or_default();
+        let length =
+            compressor.compress(room, plain, LEVEL).or_else(|code| malformed(get_error_name(code)))?;
+        out.truncate(begin.saturating_add(length));
+        Ok(())
+    }
+
+    fn decompress(&mut self, bytes: &[u8], limit: usize) -> Result<Vec<u8>, Failure> {
+        let Some(decompressor) = made(&mut self.decompressor, DCtx::try_create) else { return no_memory() };
+        let mut guess = bytes.len().saturating_mul(FIRST_GUESS).max(LEAST_GUESS).min(limit);
+        loop {
+            let mut plain = Vec::with_capacity(guess);
+            let code = match decompressor.decompress(&mut plain, bytes) {
+                // A quarter may have been a good guess.
+                Ok(_) => {
+                    plain.shrink_to(guess / 2);
+                    return Ok(plain);
+                }
+                Err(code) => code,
+            };
+            if !is_error_kind(code, ZSTD_ErrorCode::ZSTD_error_dstSize_tooSmall) {
+                return malformed(get_error_name(code));
+            }
+            if guess >= limit {
+                return Err(Failure::TooLarge);
+            }
+            guess = guess.saturating_mul(NEXT_GUESS).min(limit);
+        }
+    }
+}
+
+fn made<T>(place: &mut Option<T>, make: impl FnOnce() -> Option<T>) -> Option<&mut T> {
+    if place.is_none() {
+        *place = make();
+    }
+    place.as_mut()
+}
+
+fn no_memory<T>() -> Result<T, Failure> {
+    malformed("there is no memory for it")
+}
+
+impl fmt::Debug for Zstd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Zstd")
+    }
+}
