@@ -1,15 +1,20 @@
 //! Arbitrary bytes as a record batch: the decoder refuses them, or gives records that hold together.
 //!
 //! The first byte chooses: even, the rest is the batch as it is; odd, its length, magic and checksum are made
-//! right before, since no random checksum ever is.
+//! right before, since no random checksum ever is. Its second bit has the records be compressed before that, and its
+//! third bit cut off the end of what they become.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ottla::{OwnedRecord, Record, RecordBatch, RecordView, internals};
+use ottla::{Compression, OwnedRecord, Record, RecordBatch, RecordView, internals};
 
 const MAGIC: usize = 16;
 const CRC: usize = 17;
 const BEHIND_CRC: usize = 21;
+const CODEC: usize = 22;
+const HEADER_LEN: usize = 61;
+/// So much a batch may hold once it is decompressed: more than that is taken from nobody's memory.
+const MOST: usize = 1024 * 1024;
 
 fuzz_target!(|input: &[u8]| {
     let Some((choice, bytes)) = input.split_first() else { return };
@@ -17,8 +22,18 @@ fuzz_target!(|input: &[u8]| {
     if choice % 2 == 1 {
         repair(&mut bytes);
     }
-    let Ok(batch) = internals::decode_batch(&bytes) else { return };
+    if choice & 2 != 0 {
+        bytes = compress(bytes);
+    }
+    if choice & 4 != 0 && bytes.pop().is_some() {
+        repair(&mut bytes);
+    }
+    let decoded = internals::decode_batch_within(&bytes, MOST);
+    let whole = internals::check_whole_batch(&bytes);
+    let Ok(batch) = decoded else { return };
+    assert_eq!(whole.expect("what is read is whole"), batch.next_offset());
     check(&batch, &bytes);
+    check_compressed(&batch, &bytes);
     check_written_again(&batch);
 });
 
@@ -31,6 +46,27 @@ fn repair(bytes: &mut [u8]) {
     bytes[MAGIC] = 2;
     let crc = crc_fast::crc32_iscsi(&bytes[BEHIND_CRC..]);
     bytes[CRC..BEHIND_CRC].copy_from_slice(&crc.to_be_bytes());
+}
+
+/// With the codec that its header names, if the records are not compressed already.
+fn compress(bytes: Vec<u8>) -> Vec<u8> {
+    let codecs = [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
+    let codec = bytes.get(CODEC).and_then(|byte| codecs.get(usize::from(byte & 0b111).checked_sub(1)?));
+    let Some(codec) = codec.filter(|_| bytes.len() >= HEADER_LEN) else { return bytes };
+    internals::compress_batch(&bytes, *codec).unwrap_or(bytes)
+}
+
+/// A plain batch comes back from every codec.
+fn check_compressed(batch: &RecordBatch, bytes: &[u8]) {
+    if batch.compression() != Compression::None {
+        return;
+    }
+    for codec in [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd] {
+        let compressed = internals::compress_batch(bytes, codec).expect("any bytes can be compressed");
+        let again = internals::decode_batch_within(&compressed, MOST).expect("what was written is read");
+        assert_eq!(again.compression(), codec);
+        assert!(again.iter().eq(batch));
+    }
 }
 
 fn check(batch: &RecordBatch, bytes: &[u8]) {
@@ -59,7 +95,7 @@ fn check(batch: &RecordBatch, bytes: &[u8]) {
     }
     assert!(batch.iter().eq(records.iter().copied()), "a second reading gives something else");
     assert!(batch.records().eq(records.iter().map(RecordView::to_owned)));
-    let again = internals::decode_batch(bytes).expect("it was decoded before");
+    let again = internals::decode_batch_within(bytes, MOST).expect("it was decoded before");
     assert!(again == *batch && again.iter().eq(batch));
     // Takes apart everything once more.
     _ = format!("{batch:?}");

@@ -1,13 +1,17 @@
 //! Every decoder under arbitrary and damaged bytes: an error or the truth, never a panic.
 
-use ottla::Record;
 use ottla::internals::{
-    decode_batch, decode_leader_epochs, decode_manifest, decode_partition_metadata, encode_batch,
-    read_varint, read_varlong, write_varlong,
+    check_whole_batch, compress_batch, decode_batch, decode_batch_within, decode_leader_epochs,
+    decode_manifest, decode_partition_metadata, encode_batch, read_varint, read_varlong, write_varlong,
 };
+use ottla::{Compression, ErrorKind, Record};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use proptest::sample::select;
+
+const CODECS: [Compression; 4] =
+    [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
 
 #[derive(Clone, Debug)]
 struct Sample {
@@ -74,15 +78,18 @@ fn with_crc(bytes: &mut [u8]) {
     }
 }
 
+/// So much a batch of the suite may hold once it is decompressed.
+const MOST: usize = 64 * 1024;
+
 /// Whatever decodes gives records that keep the invariants of a batch.
 fn check(bytes: &[u8]) {
-    let Ok(batch) = decode_batch(bytes) else { return };
+    let Ok(batch) = decode_batch_within(bytes, MOST) else { return };
     let mut least = batch.base_offset();
     for record in &batch {
         assert!(record.offset() >= least && record.offset() <= batch.last_offset());
         least = record.offset() + 1;
         let size = record.key().map_or(0, <[u8]>::len) + record.value().map_or(0, <[u8]>::len);
-        assert!(size <= bytes.len());
+        assert!(size <= if batch.compression() == Compression::None { bytes.len() } else { MOST });
         assert_eq!(record.headers().count(), record.headers().len());
         assert_eq!(record.to_owned().headers.len(), record.headers().len());
     }
@@ -152,6 +159,69 @@ proptest! {
         let at = 17 + at.index(bytes.len() - 17);
         bytes[at] ^= flip;
         prop_assert!(decode_batch(&bytes).unwrap_err().is_corruption());
+    }
+
+    #[test]
+    fn what_is_compressed_is_read_as_it_was(
+        base in 0..u64::MAX / 4,
+        samples in vec(sample(), 1..20),
+        codec in select(&CODECS[..]),
+    ) {
+        let (plain, _) = encode(base, &samples);
+        let bytes = compress_batch(&plain, codec).unwrap();
+        let (plain, batch) = (decode_batch(&plain).unwrap(), decode_batch(&bytes).unwrap());
+        prop_assert_eq!((batch.compression(), batch.size()), (codec, bytes.len()));
+        prop_assert!(batch.iter().eq(&plain));
+        prop_assert_eq!(batch.next_offset(), plain.next_offset());
+        prop_assert_eq!(batch.max_timestamp(), plain.max_timestamp());
+        prop_assert_eq!(check_whole_batch(&bytes).unwrap(), plain.next_offset());
+        // The records alone count.
+        let size = plain.size() - 61;
+        prop_assert!(decode_batch_within(&bytes, size).is_ok());
+        let error = decode_batch_within(&bytes, size - 1).unwrap_err();
+        prop_assert_eq!((error.kind(), error.offset()), (ErrorKind::MessageTooLarge, Some(base)));
+        for offset in [base, batch.last_offset()] {
+            let at = plain.iter().position(|record| record.offset() >= offset).unwrap();
+            prop_assert!(batch.iter().skip(at).eq(plain.iter().skip(at)));
+        }
+    }
+
+    /// The codec gets anything, since the checksum fits: an error, or records that hold together.
+    #[test]
+    fn damaged_compressed_batches_are_no_panic(
+        samples in vec(sample(), 1..5),
+        codec in select(&CODECS[..]),
+        edits in vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        cut in option::of(any::<prop::sample::Index>()),
+        behind in vec(any::<u8>(), 0..10),
+    ) {
+        let mut bytes = compress_batch(&encode(0, &samples).0, codec).unwrap();
+        for (at, byte) in edits {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        bytes.extend(&behind);
+        with_crc(&mut bytes);
+        check(&bytes);
+    }
+
+    #[test]
+    fn a_compressed_batch_that_is_cut_or_too_long_is_refused(
+        samples in vec(sample(), 1..5),
+        codec in select(&CODECS[..]),
+        cut in any::<prop::sample::Index>(),
+        behind in vec(any::<u8>(), 1..30),
+    ) {
+        let good = compress_batch(&encode(0, &samples).0, codec).unwrap();
+        let mut short = good[..61 + cut.index(good.len() - 61)].to_vec();
+        with_crc(&mut short);
+        prop_assert!(decode_batch_within(&short, MOST).unwrap_err().is_corruption());
+        let mut long = [good, behind].concat();
+        with_crc(&mut long);
+        prop_assert!(decode_batch_within(&long, MOST).unwrap_err().is_corruption());
     }
 
     #[test]
