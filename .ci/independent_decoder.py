@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Reads the log files of a partition with decoders of Kafka's format that are not ours, and compares what they
-give with what the library says it holds: `independent_decoder.py DIR OUT.jsonl`.
+"""Reads the log files of a topic for each codec with decoders of Kafka's format that are not ours, and compares what
+they give with what the library says they hold: `independent_decoder.py DIR OUT.jsonl`.
 
 Uses kafka-python, and aiokafka where it is installed.
 """
@@ -11,6 +11,10 @@ import importlib.util
 import json
 import sys
 from pathlib import Path
+
+
+# As in the attributes of a batch.
+CODECS = ["uncompressed", "gzip", "snappy", "lz4", "zstd"]
 
 
 class Different(Exception):
@@ -35,9 +39,9 @@ def expected_records(path):
             yield (record["offset"], record["timestamp"], unhex(record["key"]), unhex(record["value"]), headers)
 
 
-def decode(memory_records, files):
-    """Every record of the files, in order; checks how the batches follow on one another."""
-    batches, records = 0, []
+def decode(memory_records, files, codec):
+    """Every record of the files, in order; checks how the batches follow on one another, and their codec."""
+    batches, compressed, records = 0, 0, []
     next_offset = 0
     for file in files:
         data = file.read_bytes()
@@ -51,6 +55,9 @@ def decode(memory_records, files):
             check(batch.validate_crc(), f"{where}: the checksum is wrong")
             check(batch.base_offset == next_offset, f"{where}: base offset {batch.base_offset}, not {next_offset}")
             check(not batch.is_control_batch, f"{where}: a control batch")
+            # One that would grow is left as it is.
+            check(batch.compression_type in (0, codec), f"{where}: codec {batch.compression_type}")
+            compressed += batch.compression_type != 0
             # Bytes 8 to 12 are the length behind them.
             decoded += 12 + int.from_bytes(data[decoded + 8 : decoded + 12], "big")
             timestamps = []
@@ -64,34 +71,38 @@ def decode(memory_records, files):
             next_offset = batch.next_offset
             batches += 1
         check(decoded == len(data), f"{file.name}: {len(data) - decoded} bytes behind the last batch")
-    return batches, records
+    return batches, compressed, records
 
 
 def none_or_bytes(value):
     return None if value is None else bytes(value)
 
 
-def compare(package, module, files, expected):
+def compare(package, module, files, codec, expected):
     memory_records = importlib.import_module(module)
-    batches, records = decode(memory_records, files)
+    batches, compressed, records = decode(memory_records, files, codec)
+    check(codec == 0 or compressed > batches / 2, f"{compressed} of {batches} batches are compressed")
     for ours, theirs in zip(expected, records):
         check(ours == theirs, f"offset {ours[0]}: the library says {ours!r}, the decoder {theirs!r}")
     check(len(expected) == len(records), f"the library says {len(expected)} records, the decoder {len(records)}")
     version = importlib.metadata.version(package)
-    print(f"independent decoder: {package} {version}: {batches} batches, {len(records)} records, equal")
+    print(
+        f"independent decoder: {package} {version}: {CODECS[codec]}: {batches} batches, {compressed} compressed, "
+        f"{sum(file.stat().st_size for file in files)} bytes, {len(records)} records, equal"
+    )
 
 
 def main():
-    directory, out = sys.argv[1:]
-    files = sorted(Path(directory, "sample-0").glob("*.log"))
+    directory, out, codec = sys.argv[1:]
     expected = list(expected_records(out))
+    files = sorted(Path(directory, "sample-0").glob("*.log"))
     try:
         # A sample that is too small would show nothing.
-        check(len(files) >= 2, f"{len(files)} segments, and several are needed")
         check(len(expected) > 0, "no records")
-        compare("kafka-python", "kafka.record.memory_records", files, expected)
+        check(len(files) >= 2, f"{len(files)} segments, and several are needed")
+        compare("kafka-python", "kafka.record.memory_records", files, CODECS.index(codec), expected)
         if importlib.util.find_spec("aiokafka"):
-            compare("aiokafka", "aiokafka.record.memory_records", files, expected)
+            compare("aiokafka", "aiokafka.record.memory_records", files, CODECS.index(codec), expected)
     except Different as difference:
         print(f"independent decoder: DIFFERENT: {difference}", file=sys.stderr)
         sys.exit(1)
