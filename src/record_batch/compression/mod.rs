@@ -126,7 +126,7 @@ impl Codecs {
         let kept = {
             let mut idle = self.idle.lock();
             let at = idle.iter().position(|(other, _)| *other == compression);
-            at.map(|at| idle.swap_remove(at).1)
+            at.map(|at| idle.remove(at).1)
         };
         let mut codec = match kept.or_else(|| make(compression)) {
             Some(codec) => codec,
@@ -134,9 +134,11 @@ impl Codecs {
         };
         let done = work(codec.as_mut());
         let mut idle = self.idle.lock();
-        if idle.len() < MOST_IDLE {
-            idle.push((compression, codec));
+        if idle.len() >= MOST_IDLE {
+            // The one that nobody has wanted for the longest time.
+            idle.remove(0);
         }
+        idle.push((compression, codec));
         Ok(done)
     }
 }
