@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use ottla::internals::{MemoryVfs, OpenMode, Vfs, kafka_partition};
 use ottla::{
-    Broker, ErrorKind, Headers, Isolation, Offset, Partition, RecordView, Result, Start, TimestampType,
-    Topic, TopicConfig,
+    Broker, Headers, Isolation, Offset, Partition, RecordView, Result, Start, TimestampType, Topic,
+    TopicConfig,
 };
 use serde_json::Value;
 
@@ -209,11 +209,6 @@ impl Read {
         }
         read.position = batches.position().offset();
         Ok(read)
-    }
-
-    /// Whether it ended at a batch that this build cannot decompress.
-    pub fn lacks_codec(&self) -> bool {
-        self.error.as_ref().is_some_and(|error| error.kind() == ErrorKind::UnsupportedCompressionType)
     }
 }
 
