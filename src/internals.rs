@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::broker::{Broker, BrokerOptions, HandOver, HandOverReport, Manifest, Partition, UndoReport};
 use crate::error::Result;
+use crate::inspect::{Inspect, Items};
 use crate::model::{Compression, Offset, Record, Timestamp, TopicId};
 use crate::partition_log::LeaderEpochs;
 use crate::producer_snapshot::ProducerSnapshot;
@@ -93,6 +94,11 @@ pub fn decode_manifest(bytes: &[u8]) -> Result<String> {
 /// Reads a leader epoch checkpoint, and writes it again.
 pub fn decode_leader_epochs(bytes: &[u8]) -> Result<String> {
     LeaderEpochs::decode(bytes).map(|epochs| epochs.encode())
+}
+
+/// What stands in a file or directory of a file system of the caller's.
+pub fn inspect_on(inspect: Inspect, vfs: Arc<dyn Vfs>, path: &Path) -> Result<Items> {
+    inspect.open_on(vfs, path)
 }
 
 /// Reads a producer snapshot, and writes it again.

@@ -91,6 +91,7 @@ mod consumer;
 mod ends_file;
 mod error;
 mod file_name;
+pub mod inspect;
 mod model;
 mod partition_log;
 mod partitioner;
@@ -114,7 +115,6 @@ pub use model::{
 };
 pub use partition_log::WakeupHandle;
 pub use producer::{Delivery, Producer, RecordMetadata, TopicProducer};
-pub use producer_snapshot::ProducerState;
 pub use record_batch::{Header, Headers, OwnedHeader, OwnedRecord, RecordBatch, RecordView, Records};
 
 #[cfg(feature = "test-util")]

@@ -25,7 +25,7 @@ const FLOORS: &[&[&str]] = &[
     &["segment", "ends_file"],
     &["partition_log"],
     &["broker"],
-    &["producer", "consumer"],
+    &["producer", "consumer", "inspect"],
     &["lib", "internals"],
     &["bin"],
 ];

@@ -40,11 +40,10 @@ pub use giving_back::UndoReport;
 pub use giving_back::give_back;
 pub use handing_over::{HandOver, HandOverReport, HandedOver};
 pub use handle::Broker;
-#[cfg(feature = "test-util")]
-pub use manifest::Manifest;
+pub use manifest::{Manifest, TopicEntry, TopicState};
+pub use marker::{Marker, read as read_marker};
 pub use options::BrokerOptions;
 pub use partition::{Batches, Partition};
-#[cfg(feature = "test-util")]
-pub use partition_metadata::decode as decode_partition_metadata;
+pub use partition_metadata::{decode as decode_partition_metadata, encode as encode_partition_metadata};
 pub use recovery_report::{PartitionRecovery, RecoveryReport};
 pub use topic::Topic;

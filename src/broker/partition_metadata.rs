@@ -16,8 +16,13 @@ use crate::model::TopicId;
 use crate::vfs::{Vfs, read_file, replace_file};
 
 pub fn store(vfs: &dyn Vfs, dir: &Path, id: TopicId) -> Result<()> {
-    let text = format!("version: 0\ntopic_id: {id}");
-    replace_file(vfs, dir, PARTITION_METADATA, text.as_bytes()).doing("write", &dir.join(PARTITION_METADATA))
+    replace_file(vfs, dir, PARTITION_METADATA, encode(id).as_bytes())
+        .doing("write", &dir.join(PARTITION_METADATA))
+}
+
+/// The text of the file.
+pub fn encode(id: TopicId) -> String {
+    format!("version: 0\ntopic_id: {id}")
 }
 
 /// Fails unless the directory belongs to the topic with this id.

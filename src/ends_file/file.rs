@@ -20,8 +20,8 @@ use crate::file_name::ENDS;
 use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::vfs::{OpenMode, Vfs, VfsFile, read_file, replace_file, write_all_at};
 
-const BLOCK: usize = 4096;
-const SLOTS_PER_BLOCK: usize = BLOCK / SLOT_LEN;
+pub(super) const BLOCK: usize = 4096;
+pub(super) const SLOTS_PER_BLOCK: usize = BLOCK / SLOT_LEN;
 const MAGIC: u64 = u64::from_be_bytes(*b"OTTLAEND");
 const VERSION: u32 = 1;
 /// More is no ends file: two slots a partition, and room for millions of them.
@@ -77,7 +77,7 @@ impl Cell {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Twin {
+pub(super) enum Twin {
     #[default]
     First,
     Second,
@@ -357,7 +357,7 @@ fn header() -> [u8; BLOCK] {
     block
 }
 
-fn check_header(bytes: &[u8]) -> Result<()> {
+pub(super) fn check_header(bytes: &[u8]) -> Result<()> {
     let expected = header();
     let fields = |bytes: &[u8]| bytes.get(..16).map(<[u8]>::to_vec);
     if fields(bytes) == fields(&expected) {
@@ -402,7 +402,8 @@ fn choose(first: Option<Slot>, second: Option<Slot>) -> Cell {
     }
 }
 
-fn position(cell: usize, twin: Twin) -> u64 {
+/// Where the slot of a cell lies.
+pub(super) fn position(cell: usize, twin: Twin) -> u64 {
     let group = cell.checked_div(SLOTS_PER_BLOCK).unwrap_or_default();
     let number = cell.checked_rem(SLOTS_PER_BLOCK).unwrap_or_default();
     let block = match twin {

@@ -14,9 +14,11 @@
 #![deny(clippy::little_endian_bytes, clippy::host_endian_bytes)]
 
 mod file;
+mod listing;
 mod slot;
 #[cfg(test)]
 mod tests;
 
 pub use file::{EndsFile, EndsSlot};
-pub use slot::{Owner, ProvenEnd};
+pub use listing::{Place, list, newest_of};
+pub use slot::{Owner, ProvenEnd, Slot};

@@ -40,6 +40,11 @@ impl LeaderEpochs {
         self.entries.last().map(|entry| entry.epoch)
     }
 
+    /// Each epoch with the offset at which it begins, oldest first.
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = (LeaderEpoch, Offset)> + '_ {
+        self.entries.iter().map(|entry| (entry.epoch, entry.start))
+    }
+
     /// Begins `epoch` at `start`; both must lie above those of the newest entry.
     pub fn begin(&mut self, epoch: LeaderEpoch, start: Offset) {
         debug_assert!(self.entries.last().is_none_or(|last| last.epoch < epoch && last.start < start));

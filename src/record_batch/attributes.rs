@@ -66,10 +66,20 @@ impl Attributes {
 }
 
 /// What only Kafka's own batches have so far.
-#[cfg(test)]
 impl Attributes {
     const DELETE_HORIZON: i16 = 1 << 6;
 
+    pub fn is_transactional(self) -> bool {
+        self.0 & Self::TRANSACTIONAL != 0
+    }
+
+    pub fn has_delete_horizon(self) -> bool {
+        self.0 & Self::DELETE_HORIZON != 0
+    }
+}
+
+#[cfg(test)]
+impl Attributes {
     pub fn transactional(self) -> Self {
         Self(self.0 | TRANSACTIONAL)
     }
@@ -80,9 +90,5 @@ impl Attributes {
 
     pub fn with_delete_horizon(self) -> Self {
         Self(self.0 | Self::DELETE_HORIZON)
-    }
-
-    pub fn has_delete_horizon(self) -> bool {
-        self.0 & Self::DELETE_HORIZON != 0
     }
 }

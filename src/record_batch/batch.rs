@@ -171,8 +171,7 @@ impl RecordBatch {
         self.records.len().saturating_add(HEADER_LEN)
     }
 
-    #[cfg(test)]
-    pub(super) fn header(&self) -> &BatchHeader {
+    pub(crate) fn header(&self) -> &BatchHeader {
         &self.header
     }
 
@@ -181,7 +180,7 @@ impl RecordBatch {
         self.header.attributes.is_control()
     }
 
-    /// What a batch of Kafka's own says.
+    /// What the marker in a control batch says.
     pub(crate) fn control_record(&self) -> Option<ControlRecord> {
         let record = self.is_control().then(|| self.iter().next())??;
         ControlRecord::parse(record.key(), record.value()).ok()

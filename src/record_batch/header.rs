@@ -202,6 +202,13 @@ impl BatchHeader {
         LeaderEpoch::try_from(self.leader_epoch).ok()
     }
 
+    /// The same over the parts of a batch, one behind the other, of which the first holds the header.
+    pub fn begin_crc(first: &[u8]) -> BatchCrc {
+        let mut crc = BatchCrc(crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi));
+        crc.update(first.get(ATTRIBUTES..).unwrap_or_default());
+        crc
+    }
+
     pub fn last_offset(&self) -> Offset {
         self.base_offset.saturating_add(self.last_offset_delta.into())
     }
@@ -219,6 +226,19 @@ impl BatchHeader {
     /// How the records are compressed; a header that was read names a codec that there is.
     pub fn compression(&self) -> Compression {
         self.attributes.compression().unwrap_or_default()
+    }
+}
+
+/// The checksum of a batch that is not in memory as a whole.
+pub struct BatchCrc(crc_fast::Digest);
+
+impl BatchCrc {
+    pub fn update(&mut self, part: &[u8]) {
+        self.0.update(part);
+    }
+
+    pub fn is(&self, crc: u32) -> bool {
+        self.0.finalize() == u64::from(crc)
     }
 }
 

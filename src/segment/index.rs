@@ -69,7 +69,7 @@ impl<E: IndexEntry> IndexView<E> {
         Ok(inside.or(before))
     }
 
-    fn get(&self, number: u64) -> io::Result<E> {
+    pub fn get(&self, number: u64) -> io::Result<E> {
         self.entries(number, 1).map(|bytes| E::read(&bytes))
     }
 

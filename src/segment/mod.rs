@@ -18,7 +18,6 @@ mod sealed;
 mod sparse;
 #[cfg(test)]
 mod tests;
-#[cfg_attr(not(test), expect(dead_code, reason = "the next change reads it"))]
 mod transaction_index;
 mod unsynced;
 
@@ -31,10 +30,13 @@ use crate::model::{Offset, Timestamp};
 use crate::vfs::{EntryKind, FileView, LazyFile, OpenMode, Vfs};
 
 pub use active::{ActiveReader, ActiveSegment, Finished};
+pub use entry::{IndexEntry, OffsetEntry, TimeEntry};
+pub use index::IndexView;
 pub use next::NextLog;
 pub use resume::StoredIndexes;
 pub use scan::BatchScan;
 pub use sealed::SealedSegment;
+pub use sparse::SparseIndexer;
 pub use transaction_index::AbortedTransaction;
 pub use unsynced::Unsynced;
 

@@ -220,6 +220,10 @@ impl Vfs for BudgetedVfs {
         self.budget.or_rescue(|| self.inner.sync_dir(path))
     }
 
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        self.budget.or_rescue(|| self.inner.is_locked(path))
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn VfsLock>>> {
         self.budget.or_rescue(|| self.inner.lock(path))
     }

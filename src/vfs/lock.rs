@@ -39,6 +39,29 @@ pub fn lock(path: &Path) -> io::Result<Option<Box<dyn VfsLock>>> {
     }
 }
 
+/// Whether somebody holds the lock.
+pub fn is_locked(path: &Path) -> io::Result<bool> {
+    let file = match options(OpenMode::Read).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        opened => opened?,
+    };
+    require_regular(&file)?;
+    // A lock for reading conflicts with every lock for writing, and can be asked for without the right to write.
+    let mut lock = libc::flock { l_type: shared(), ..whole_file_lock() };
+    fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock))?;
+    Ok(lock.l_type != free())
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the constant fits its field")]
+fn shared() -> libc::c_short {
+    libc::F_RDLCK as libc::c_short
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the constant fits its field")]
+fn free() -> libc::c_short {
+    libc::F_UNLCK as libc::c_short
+}
+
 /// A directory that this process holds.
 #[derive(Debug)]
 struct Held(DirectoryKey);

@@ -69,6 +69,10 @@ pub trait Vfs: Send + Sync + Debug {
     /// Takes the lock of the file at `path`, creating it where it is missing, or returns `None` at once if
     /// another process or another handle of this one holds it. A Kafka broker's lock counts as well.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn VfsLock>>>;
+
+    /// Whether somebody holds the lock of the file at `path` at this moment: this process, another one, a Kafka broker.
+    /// MUST NOT create the file, nor take the lock, which would lock somebody out.
+    fn is_locked(&self, path: &Path) -> io::Result<bool>;
 }
 
 /// An open file.

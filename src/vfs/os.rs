@@ -11,7 +11,7 @@ use bytes::Bytes;
 use nix::fcntl::{FallocateFlags, OFlag, PosixFadviseAdvice, fallocate, posix_fadvise};
 use nix::libc;
 
-use super::lock::lock;
+use super::lock::{is_locked, lock};
 use super::{DirEntry, EntryKind, OpenMode, Vfs, VfsFile, VfsLock, map};
 
 /// What `O_DIRECT` wants of memory, positions and lengths: no block device in use asks for more.
@@ -68,6 +68,10 @@ impl Vfs for OsVfs {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         File::open(path)?.sync_all()
+    }
+
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        is_locked(path)
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn VfsLock>>> {

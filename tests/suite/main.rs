@@ -17,6 +17,7 @@ mod full_disk;
 mod giving_back;
 mod growing;
 mod handing_over;
+mod inspecting;
 
 mod kafka;
 mod kafka_damage;

@@ -368,6 +368,10 @@ impl Vfs for ScriptedVfs {
         self.inner.sync_dir(path)
     }
 
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        self.inner.is_locked(path)
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn VfsLock>>> {
         self.call("lock", path)?;
         self.inner.lock(path)

@@ -216,6 +216,13 @@ impl Vfs for MemoryVfs {
         self.call(Operation::SyncDir, path, |disk| disk.sync_dir(path))
     }
 
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        self.call(Operation::Kind, path, |disk| match disk.open(path, OpenMode::Read) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            opened => Ok(disk.file(opened?).locked),
+        })
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn VfsLock>>> {
         self.call(Operation::Lock, path, |disk| {
             let id = disk.open(path, OpenMode::Create)?;

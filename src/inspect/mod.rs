@@ -1,0 +1,86 @@
+//! Looking into log directories, ours and Kafka's, without a broker and without changing anything.
+//!
+//! [`inspect`] shows what stands in a file or a directory, item by item.
+//!
+//! Nothing here takes a lock, so that nobody is locked out, and nothing is mapped: files are read by positioned reads,
+//! and what the disk cannot read is told and not fatal.
+
+mod entries;
+mod file_kind;
+mod item;
+mod items;
+mod log_walk;
+mod small_files;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::error::{IoContext, Result};
+use crate::vfs::{OsVfs, Vfs};
+
+pub use crate::producer_snapshot::ProducerState;
+pub use file_kind::FileKind;
+pub use item::{BatchInfo, Content, DamageInfo, Item, Marker, SlotInfo, TopicInfo};
+pub use items::Items;
+
+/// Shows what stands in a file or a directory: batches, index entries, checkpoints, snapshots, whatever is there.
+///
+/// Files are told by their names, Kafka's and ours; they are read as the items are asked for, and none is held in memory
+/// as a whole that is larger than a checkpoint. A damaged place is an item like others, and reading goes on behind it where
+/// it soundly can. It works beside a live owner, who may be in the midst of writing the last batch.
+///
+/// ```
+/// # let dir = std::env::temp_dir().join(format!("ottla-doc-inspect-{}", std::process::id()));
+/// use ottla::inspect::{Content, inspect};
+/// # use ottla::{Broker, Record, TopicConfig};
+/// # let broker = Broker::open(&dir)?;
+/// # broker.ensure_topic("orders", TopicConfig::new())?.producer().send(Record::new("paid"))?.wait()?;
+/// let mut records = 0;
+/// for item in inspect(dir.join("orders-0"))? {
+///     match item.content {
+///         Content::Batch(batch) => records += batch.records_count,
+///         Content::Damage(damage) => eprintln!("{}", damage.error),
+///         _ => {}
+///     }
+/// }
+/// assert_eq!(records, 1);
+/// # drop(broker); std::fs::remove_dir_all(&dir).ok();
+/// # Ok::<(), ottla::Error>(())
+/// ```
+///
+/// # Errors
+/// [`StorageError`](crate::ErrorKind::StorageError) if there is nothing at the path, or it cannot be listed.
+pub fn inspect(path: impl AsRef<Path>) -> Result<Items> {
+    Inspect::new().open(path)
+}
+
+/// What [`inspect`] shows.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Inspect {
+    records: bool,
+}
+
+impl Inspect {
+    /// Batches without their records.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether each batch is followed by its records. Default: `false`.
+    #[must_use]
+    pub fn records(mut self, on: bool) -> Self {
+        self.records = on;
+        self
+    }
+
+    /// See [`inspect`].
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Items> {
+        let path = path.as_ref();
+        self.open_on(Arc::new(OsVfs), &std::path::absolute(path).doing("find", path)?)
+    }
+
+    pub(crate) fn open_on(self, vfs: Arc<dyn Vfs>, path: &Path) -> Result<Items> {
+        Items::open(vfs, path, self.records)
+    }
+}
