@@ -177,6 +177,11 @@ impl Error {
         self.0.cause.as_deref()
     }
 
+    /// What happened, without the place.
+    pub(crate) fn what(&self) -> &str {
+        &self.0.what
+    }
+
     pub(crate) fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
         Self(Box::new(Report {
             kind,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::broker::{Broker, BrokerOptions, HandOver, HandOverReport, Manifest, Partition, UndoReport};
 use crate::error::Result;
-use crate::inspect::{Inspect, Items};
+use crate::inspect::{Inspect, Items, Verify, VerifyReport};
 use crate::model::{Compression, Offset, Record, Timestamp, TopicId};
 use crate::partition_log::LeaderEpochs;
 use crate::producer_snapshot::ProducerSnapshot;
@@ -99,6 +99,11 @@ pub fn decode_leader_epochs(bytes: &[u8]) -> Result<String> {
 /// What stands in a file or directory of a file system of the caller's.
 pub fn inspect_on(inspect: Inspect, vfs: Arc<dyn Vfs>, path: &Path) -> Result<Items> {
     inspect.open_on(vfs, path)
+}
+
+/// Verifies a data directory on a file system of the caller's.
+pub fn verify_on(vfs: Arc<dyn Vfs>, path: &Path) -> Result<VerifyReport> {
+    Verify::new().run_on(vfs, path)
 }
 
 /// Reads a producer snapshot, and writes it again.

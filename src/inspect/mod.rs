@@ -7,10 +7,17 @@
 
 mod entries;
 mod file_kind;
+mod finding;
+mod index_check;
 mod item;
 mod items;
 mod log_walk;
+mod partition_check;
+mod root_check;
+mod segment_check;
 mod small_files;
+mod survey;
+mod verify;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,9 +26,13 @@ use crate::error::{IoContext, Result};
 use crate::vfs::{OsVfs, Vfs};
 
 pub use crate::producer_snapshot::ProducerState;
+use verify::Verifying;
+
 pub use file_kind::FileKind;
+pub use finding::{Finding, FindingKind, Progress, Severity, VerifyReport};
 pub use item::{BatchInfo, Content, DamageInfo, Item, Marker, SlotInfo, TopicInfo};
 pub use items::Items;
+pub use verify::Verify;
 
 /// Shows what stands in a file or a directory: batches, index entries, checkpoints, snapshots, whatever is there.
 ///
@@ -52,6 +63,38 @@ pub use items::Items;
 /// [`StorageError`](crate::ErrorKind::StorageError) if there is nothing at the path, or it cannot be listed.
 pub fn inspect(path: impl AsRef<Path>) -> Result<Items> {
     Inspect::new().open(path)
+}
+
+/// Holds a data directory, ours or Kafka's, to everything that it says of itself, and changes nothing.
+///
+/// Every record batch is read: sizes, checksum, every record, and that offsets rise without a gap (where no Kafka broker
+/// has written), each with the leader epoch that the checkpoint gives its offset. The indexes of segments that have ended
+/// are held against the log entry by entry, and so are transaction indexes; producer snapshots, epochs, topic ids, the
+/// manifest, the ends file and Kafka's checkpoints are read. Records whose codec this build lacks are checked as a whole,
+/// by the checksum of their batch.
+///
+/// What a stop that was not in order leaves is no damage: zeros behind the last batch are normal, a torn tail above the
+/// proven end is [`Unrecovered`](Severity::Unrecovered). While somebody has the directory open only what is proven to be
+/// durable is looked at, which no owner changes; [`VerifyReport::is_live`] says so.
+///
+/// ```
+/// # let dir = std::env::temp_dir().join(format!("ottla-doc-verify-{}", std::process::id()));
+/// # use ottla::{Broker, Record, TopicConfig};
+/// # use std::time::Duration;
+/// let broker = Broker::open(&dir)?;
+/// broker.ensure_topic("orders", TopicConfig::new())?.producer().send(Record::new("paid"))?.wait()?;
+/// broker.close(Duration::from_secs(10))?;
+/// let report = ottla::inspect::verify(&dir)?;
+/// assert!(report.is_sound() && report.records == 1, "{:?}", report.findings);
+/// # std::fs::remove_dir_all(&dir).ok();
+/// # Ok::<(), ottla::Error>(())
+/// ```
+///
+/// # Errors
+/// [`DirectoryNotOurs`](crate::ErrorKind::DirectoryNotOurs) if it is no log directory,
+/// [`StorageError`](crate::ErrorKind::StorageError) if it cannot be listed. What is damaged is a finding, and no error.
+pub fn verify(path: impl AsRef<Path>) -> Result<VerifyReport> {
+    Verify::new().run(path)
 }
 
 /// What [`inspect`] shows.

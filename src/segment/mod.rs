@@ -36,7 +36,6 @@ pub use next::NextLog;
 pub use resume::StoredIndexes;
 pub use scan::BatchScan;
 pub use sealed::SealedSegment;
-pub use sparse::SparseIndexer;
 pub use transaction_index::AbortedTransaction;
 pub use unsynced::Unsynced;
 

@@ -20,7 +20,7 @@ fn open(vfs: &MemoryVfs, options: BrokerOptions) -> ottla::Result<Broker> {
 }
 
 /// Two topics of two partitions with two records each; closed in order, or killed.
-fn filled(in_order: bool) -> MemoryVfs {
+pub fn filled(in_order: bool) -> MemoryVfs {
     let vfs = MemoryVfs::new();
     let broker = open(&vfs, options()).unwrap();
     for name in ["a", "b"] {
@@ -47,10 +47,10 @@ fn flip(vfs: &MemoryVfs, name: &str, at: u64) {
     file.write_at(&[byte ^ 1], at).unwrap();
 }
 
-type Damage = fn(&MemoryVfs);
+pub type Damage = fn(&MemoryVfs);
 
 /// What can be wrong with partition 1 of topic `a` alone.
-const DAMAGES: [(&str, Damage); 6] = [
+pub const DAMAGES: [(&str, Damage); 6] = [
     ("the log is shorter", |vfs| {
         vfs.open(&path("a-1/00000000000000000000.log"), OpenMode::Write).unwrap().set_len(70).unwrap();
     }),

@@ -36,4 +36,5 @@ mod stress;
 mod support;
 mod time_lookup;
 mod topics;
+mod verifying;
 mod whole_log;

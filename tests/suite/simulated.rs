@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla::internals::{
-    CrashProfile, Fault, ImageClass, MemoryVfs, Operation, Repeat, open_on, open_ticked_on,
+    CrashProfile, Fault, ImageClass, MemoryVfs, Operation, Repeat, Vfs, open_on, open_ticked_on,
 };
 use ottla::{Broker, Durability, ErrorKind, ManualClock, Record, Topic, TopicConfig};
 
 use crate::support::{ROOT, options, values};
+use crate::verifying::verify;
 
 /// What a service does in its lives, and what it was told.
 struct Workload<'a> {
@@ -351,6 +352,7 @@ fn run(name: &str, script: Script, vfs: &MemoryVfs) -> Told {
 
 /// Everything promised is there, what is there is a prefix of what was sent, and nothing else is.
 fn check(vfs: &MemoryVfs, told: &Told, end: End, what: &str) {
+    assert_verified(vfs, what);
     let broker = open(vfs).unwrap_or_else(|error| panic!("{what}: {error}"));
     for (name, sent) in &told.topics {
         let (topic_name, partition) = split(name);
@@ -390,6 +392,15 @@ fn check(vfs: &MemoryVfs, told: &Told, end: End, what: &str) {
     }
     broker.close(Duration::from_secs(10)).unwrap_or_else(|error| panic!("{what}: {error}"));
     assert!(open(vfs).unwrap().recovery_report().is_clean(), "{what}");
+}
+
+/// What a power cut leaves is no damage.
+fn assert_verified(vfs: &MemoryVfs, what: &str) {
+    let names = vfs.read_dir(Path::new(ROOT)).unwrap_or_default();
+    if names.iter().any(|entry| entry.name == "ottla.manifest") {
+        let report = verify(vfs);
+        assert!(report.is_sound(), "{what}: {:#?}", report.findings);
+    }
 }
 
 /// What one life has shown to a reader, or acknowledged, outlives the power cut that ends it.

@@ -1,0 +1,172 @@
+//! What stands at the root of a data directory.
+
+use std::collections::BTreeMap;
+
+use super::finding::{Finding, FindingKind, Severity};
+use super::segment_check::{is_missing, plain};
+use super::small_files::{decode_offsets, most};
+use super::survey::{DirectoryKind, Survey};
+use super::{FileKind, Verifying};
+use crate::broker::{Marker, TopicState};
+use crate::checkpoint;
+use crate::error::{IoContext, Result};
+use crate::file_name::{
+    CLEAN_SHUTDOWN, CLUSTER_METADATA, ENDS, HIGH_WATERMARKS, LOG_STARTS, MANIFEST, RECOVERY_POINTS,
+    is_kafka_leftover, parse_partition_dir,
+};
+use crate::model::{Offset, PartitionId};
+use crate::vfs::{DirEntry, EntryKind, read_file};
+
+const RESTORE: &str = "nothing can make it again: restore it from a copy, or salvage the directory";
+const WRITTEN_ANEW: &str =
+    "no record is concerned: it is written anew when the directory is opened and closed";
+
+/// Looks at everything but the partitions.
+pub fn check(survey: &Survey, out: &mut Verifying<'_>) {
+    if survey.kind == DirectoryKind::Ottla {
+        check_manifest(survey, out);
+        check_ends(survey, out);
+        check_marker(survey, out);
+    }
+    for name in [RECOVERY_POINTS, HIGH_WATERMARKS, LOG_STARTS] {
+        if let Err(what) = check_checkpoint(survey, name) {
+            let file = survey.root.join(name);
+            out.add(Finding::new(FindingKind::OffsetCheckpoint, Severity::Derived, file, what, WRITTEN_ANEW));
+        }
+    }
+    for entry in &survey.entries {
+        check_entry(survey, entry, out);
+    }
+}
+
+fn check_manifest(survey: &Survey, out: &mut Verifying<'_>) {
+    let Err(error) = &survey.manifest else { return };
+    let what = if is_missing(error) { "the manifest is missing".to_owned() } else { plain(error) };
+    let advice =
+        "restore it from a copy, or salvage the directory, which finds the topics by their directories";
+    let file = survey.root.join(MANIFEST);
+    out.add(Finding::new(FindingKind::Manifest, Severity::Damage, file, what, advice));
+}
+
+fn check_ends(survey: &Survey, out: &mut Verifying<'_>) {
+    let file = survey.root.join(ENDS);
+    let places = match &survey.ends {
+        Ok(places) => places,
+        Err(error) => {
+            let what = if is_missing(error) { "the ends file is missing".to_owned() } else { plain(error) };
+            out.add(Finding::new(FindingKind::Ends, Severity::Damage, file, what, RESTORE));
+            return;
+        }
+    };
+    // A live owner may be in the midst of writing one.
+    for place in places.iter().filter(|place| place.slot.is_none() && !survey.is_live) {
+        let (severity, advice) = match survey.is_clean() {
+            true => (Severity::Derived, "its twin counts; both are written anew as records come"),
+            false => (Severity::Unrecovered, "its twin counts, and the next opening writes the file anew"),
+        };
+        let what = "a slot of the ends file is not whole";
+        let finding = Finding::new(FindingKind::Ends, severity, &file, what, advice);
+        out.add(finding.bytes(place.position..place.position.saturating_add(512)));
+    }
+}
+
+fn check_marker(survey: &Survey, out: &mut Verifying<'_>) {
+    if survey.marker == Marker::Foreign {
+        let file = survey.root.join(CLEAN_SHUTDOWN);
+        let what = "the clean-shutdown marker is not ours";
+        let advice = "it counts as absent: the next opening looks at everything";
+        out.add(Finding::new(FindingKind::CleanShutdown, Severity::Derived, file, what, advice));
+    }
+}
+
+/// Holds one of Kafka's checkpoints to its form, and, where the directory was closed in order, to what it is to say.
+fn check_checkpoint(survey: &Survey, name: &str) -> Result<(), String> {
+    let path = survey.root.join(name);
+    let bytes =
+        match read_file(survey.vfs.as_ref(), &path, most(FileKind::OffsetCheckpoint)).doing("read", &path) {
+            Err(error) if is_missing(&error) => return Ok(()),
+            read => read.map_err(|error| plain(&error))?,
+        };
+    let entries = decode_offsets(&bytes).map_err(|error| plain(&error))?;
+    let is_ours = survey.kind == DirectoryKind::Ottla;
+    if !is_ours || !survey.is_clean() {
+        return Ok(());
+    }
+    let text = checkpoint::encode(
+        entries.iter().map(|(topic, partition, offset)| format!("{topic} {partition} {offset}")),
+    );
+    if text.as_bytes() != bytes {
+        return Err("it reads right, and is not as it was written: a byte was changed".to_owned());
+    }
+    if name == LOG_STARTS {
+        return Ok(());
+    }
+    let found: BTreeMap<(String, PartitionId), Offset> =
+        entries.into_iter().map(|(topic, partition, offset)| ((topic, partition), offset)).collect();
+    for place in &survey.partitions {
+        let key = (place.topic.as_str().to_owned(), place.partition);
+        let Some(proven) = place.proven else { continue };
+        match found.get(&key) {
+            Some(offset) if *offset == proven.offset => {}
+            Some(offset) => {
+                return Err(format!(
+                    "it gives {}-{} the offset {offset}, and {} is proven",
+                    key.0, key.1, proven.offset
+                ));
+            }
+            None => return Err(format!("it does not name {}-{}", key.0, key.1)),
+        }
+    }
+    if survey.manifest.is_ok() && found.len() > survey.partitions.len() {
+        return Err("it names a partition that is not there".to_owned());
+    }
+    Ok(())
+}
+
+/// What stands at the root and is nobody's.
+fn check_entry(survey: &Survey, entry: &DirEntry, out: &mut Verifying<'_>) {
+    let what = match entry.kind {
+        EntryKind::File
+            if FileKind::of(&entry.name).0 != FileKind::Unknown || entry.name.starts_with('.') =>
+        {
+            return;
+        }
+        EntryKind::Directory if entry.name == CLUSTER_METADATA || entry.name == "lost+found" => return,
+        EntryKind::Directory if parse_partition_dir(&entry.name).is_some() => {
+            if survey.manifest.is_err() || !is_unnamed(survey, &entry.name) {
+                return;
+            }
+            "the manifest names no such partition"
+        }
+        EntryKind::Directory if is_kafka_leftover(&entry.name) => {
+            // Of a topic that is being deleted, as the manifest says.
+            if survey.kind == DirectoryKind::Ottla && (!survey.is_clean() || is_being_deleted(survey)) {
+                return;
+            }
+            "a directory is left that was being deleted, moved or put aside"
+        }
+        EntryKind::File => "nothing of this name belongs into a data directory",
+        EntryKind::Directory => {
+            "the directory is no partition's; a Kafka broker would refuse to start with it"
+        }
+        EntryKind::Other => "it is no regular file and no directory",
+    };
+    let advice = "it is left alone; remove it, or move it away, if it is nobody's";
+    out.add(Finding::new(FindingKind::Foreign, Severity::Note, survey.root.join(&entry.name), what, advice));
+}
+
+/// Whether the manifest knows nothing of the directory of a partition.
+fn is_unnamed(survey: &Survey, name: &str) -> bool {
+    let Some((_, partition)) = parse_partition_dir(name) else { return true };
+    let Some(entry) = survey.entry_of(name) else { return true };
+    let most = match entry.state {
+        TopicState::Growing { to } => to,
+        _ => entry.config.partitions,
+    };
+    partition >= most
+}
+
+fn is_being_deleted(survey: &Survey) -> bool {
+    let is = |state: TopicState| !matches!(state, TopicState::Live);
+    survey.manifest.as_ref().is_ok_and(|manifest| manifest.topics.values().any(|entry| is(entry.state)))
+}

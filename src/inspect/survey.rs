@@ -1,0 +1,203 @@
+//! What a log directory says of itself before its logs are read: whose it is, which partitions it has, and what of them is
+//! proven. Of everything that cannot be read the error is kept.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::FileKind;
+use super::small_files::{decode_offsets, most};
+use crate::broker::{Manifest, Marker, TopicEntry, decode_partition_metadata, read_marker};
+use crate::config::TopicConfig;
+use crate::ends_file::{Owner, Place, ProvenEnd, list, newest_of};
+use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::file_name::{
+    CLEAN_SHUTDOWN, CLUSTER_METADATA, ENDS, LOCK, META_PROPERTIES, PARTITION_METADATA, RECOVERY_POINTS,
+    parse_partition_dir, partition_dir,
+};
+use crate::model::{Offset, PartitionId, TopicId, TopicName};
+use crate::vfs::{DirEntry, EntryKind, Vfs, read_file};
+
+/// How the names of our files at the root begin.
+const OURS: &str = "ottla.";
+
+/// A log directory.
+#[derive(Debug)]
+pub struct Survey {
+    pub vfs: Arc<dyn Vfs>,
+    pub root: PathBuf,
+    /// What stands at the root.
+    pub entries: Vec<DirEntry>,
+    pub kind: DirectoryKind,
+    /// Whether somebody has it open.
+    pub is_live: bool,
+    pub marker: Marker,
+    /// Ours alone; a missing one is an error, too.
+    pub manifest: Result<Manifest>,
+    /// Ours alone, likewise.
+    pub ends: Result<Vec<Place>>,
+    pub partitions: Vec<PartitionPlace>,
+}
+
+/// Whose directory it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DirectoryKind {
+    Ottla,
+    Kafka,
+}
+
+/// A partition, and what is known of it beside its directory.
+#[derive(Clone, Debug)]
+pub struct PartitionPlace {
+    pub topic: TopicName,
+    pub partition: PartitionId,
+    pub dir: PathBuf,
+    /// The topic id that the manifest has, or, without one, the directory.
+    pub id: Option<TopicId>,
+    pub config: Option<TopicConfig>,
+    /// The newest slot.
+    pub proven: Option<ProvenEnd>,
+    /// Kafka's recovery point.
+    pub recovery_point: Option<Offset>,
+    /// Up to where a Kafka broker has written it: below, offsets may be missing, and leader epochs fall.
+    pub kafka_end: Offset,
+}
+
+impl Survey {
+    /// Reads what is at the root. Fails if that is no log directory.
+    pub fn take(vfs: Arc<dyn Vfs>, root: &Path) -> Result<Self> {
+        let entries = vfs.read_dir(root).doing("list", root)?;
+        let kind = judge(root, &entries)?;
+        let is_live = vfs.is_locked(&root.join(LOCK)).doing("look at the lock", &root.join(LOCK))?;
+        let marker = read_marker(vfs.as_ref(), root)?;
+        // Topics get their slots before the manifest names them.
+        let manifest = Manifest::load(vfs.as_ref(), root);
+        let ends = read_ends(vfs.as_ref(), root);
+        let mut survey = Self {
+            vfs,
+            root: root.to_owned(),
+            entries,
+            kind,
+            is_live,
+            marker,
+            manifest,
+            ends,
+            partitions: Vec::new(),
+        };
+        survey.partitions = survey.find_partitions();
+        Ok(survey)
+    }
+
+    /// Whether the logs end where the last owner has left them in order.
+    pub fn is_clean(&self) -> bool {
+        match self.kind {
+            DirectoryKind::Ottla => self.marker == Marker::Ours,
+            // Kafka looks at nothing but whether it is there.
+            DirectoryKind::Kafka => self.marker != Marker::Absent,
+        }
+    }
+
+    fn find_partitions(&self) -> Vec<PartitionPlace> {
+        let proven = self.ends.as_ref().map(|places| newest_of(places)).unwrap_or_default();
+        let points = self.recovery_points();
+        let of = |topic: &TopicName, partition, id: Option<TopicId>, entry: Option<&TopicEntry>| {
+            let recovery_point = points.get(&(topic.as_str().to_owned(), partition)).copied();
+            PartitionPlace {
+                topic: topic.clone(),
+                partition,
+                dir: self.root.join(partition_dir(topic, partition)),
+                id,
+                config: entry.map(|entry| entry.config.clone()),
+                proven: id.and_then(|topic| proven.get(&Owner { topic, partition }).copied()),
+                recovery_point,
+                kafka_end: match self.kind {
+                    DirectoryKind::Ottla => 0,
+                    DirectoryKind::Kafka => Offset::MAX,
+                },
+            }
+        };
+        match &self.manifest {
+            Ok(manifest) if self.kind == DirectoryKind::Ottla => {
+                let live = manifest.topics.iter().filter(|(_, entry)| entry.state.is_there());
+                let numbered = live.flat_map(|(name, entry)| {
+                    (0..entry.config.partitions).map(move |partition| (name, entry, partition))
+                });
+                numbered
+                    .map(|(name, entry, partition)| of(name, partition, Some(entry.id), Some(entry)))
+                    .collect()
+            }
+            _ => {
+                let mut found: Vec<_> = self.partition_dirs().collect();
+                found.sort();
+                let id = |topic, partition| {
+                    read_topic_id(self.vfs.as_ref(), &self.root.join(partition_dir(topic, partition))).ok()
+                };
+                found
+                    .iter()
+                    .map(|(topic, partition)| of(topic, *partition, id(topic, *partition), None))
+                    .collect()
+            }
+        }
+    }
+
+    /// Every directory that has a partition's name.
+    pub fn partition_dirs(&self) -> impl Iterator<Item = (TopicName, PartitionId)> + '_ {
+        let directories = self.entries.iter().filter(|entry| entry.kind == EntryKind::Directory);
+        let of_topics = directories.filter(|entry| entry.name != CLUSTER_METADATA);
+        of_topics.filter_map(|entry| parse_partition_dir(&entry.name))
+    }
+
+    /// What the manifest says of the topic whose partition has this directory, alive or not.
+    pub fn entry_of(&self, name: &str) -> Option<&TopicEntry> {
+        let (topic, _) = parse_partition_dir(name)?;
+        self.manifest.as_ref().ok()?.topics.get(&topic)
+    }
+
+    fn recovery_points(&self) -> HashMap<(String, PartitionId), Offset> {
+        let path = self.root.join(RECOVERY_POINTS);
+        let bytes = read_file(self.vfs.as_ref(), &path, most(FileKind::OffsetCheckpoint)).unwrap_or_default();
+        let entries = decode_offsets(&bytes).unwrap_or_default();
+        entries.into_iter().map(|(topic, partition, offset)| ((topic, partition), offset)).collect()
+    }
+
+    /// The topics that a live owner has changed since: what was found of them may be wrong.
+    pub fn changed_topics(&self) -> BTreeSet<String> {
+        let now = Manifest::load(self.vfs.as_ref(), &self.root);
+        let (Ok(before), Ok(now)) = (&self.manifest, now) else { return BTreeSet::new() };
+        let changed = before.topics.iter().filter(|(name, entry)| now.topics.get(*name) != Some(*entry));
+        changed.map(|(name, _)| name.as_str().to_owned()).collect()
+    }
+}
+
+/// The topic id in the directory of a partition.
+pub fn read_topic_id(vfs: &dyn Vfs, dir: &Path) -> Result<TopicId> {
+    let path = dir.join(PARTITION_METADATA);
+    let bytes = read_file(vfs, &path, most(FileKind::PartitionMetadata)).doing("read", &path)?;
+    decode_partition_metadata(&bytes).map_err(|error| error.in_file(&path))
+}
+
+fn read_ends(vfs: &dyn Vfs, root: &Path) -> Result<Vec<Place>> {
+    let path = root.join(ENDS);
+    let bytes = read_file(vfs, &path, most(FileKind::Ends)).doing("read", &path)?;
+    list(&bytes).map_err(|error| error.in_file(&path))
+}
+
+fn judge(root: &Path, entries: &[DirEntry]) -> Result<DirectoryKind> {
+    let holds = |name: &str| entries.iter().any(|entry| entry.name == name);
+    if holds(META_PROPERTIES) {
+        return Ok(DirectoryKind::Kafka);
+    }
+    if entries.iter().any(|entry| entry.name.starts_with(OURS)) {
+        return Ok(DirectoryKind::Ottla);
+    }
+    let is_partition =
+        |entry: &DirEntry| entry.kind == EntryKind::Directory && parse_partition_dir(&entry.name).is_some();
+    if entries.iter().any(is_partition) || holds(CLEAN_SHUTDOWN) {
+        return Ok(DirectoryKind::Kafka);
+    }
+    let what = "the directory is no log directory: it holds no manifest of ottla, no meta.properties of Kafka, and no \
+                partition";
+    Err(Error::new(ErrorKind::DirectoryNotOurs, what)
+        .in_file(root)
+        .advise("name the directory that a broker was opened with, or Kafka's log.dir"))
+}

@@ -1,0 +1,161 @@
+//! Verifies a data directory: everything that is there, against everything that is said of it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::finding::{Finding, FindingKind, Progress, Severity, VerifyReport};
+use super::log_walk::Found;
+use super::partition_check::PartitionCheck;
+use super::root_check;
+use super::survey::{PartitionPlace, Survey};
+use crate::error::{IoContext, Result};
+use crate::file_name::SegmentFile;
+use crate::model::{Offset, PartitionId};
+use crate::vfs::{OpenMode, OsVfs, Vfs};
+
+/// Progress is told each time that so many bytes were read.
+const TOLD_EVERY: u64 = 1024 * 1024;
+
+/// How [`verify`](super::verify) is done.
+///
+/// ```no_run
+/// use ottla::inspect::Verify;
+/// let report = Verify::new()
+///     .progress(|progress| eprint!("\r{} of {} bytes", progress.done, progress.total))
+///     .run("data")?;
+/// for finding in &report.findings {
+///     println!("{:?}: {finding}", finding.severity);
+/// }
+/// # Ok::<(), ottla::Error>(())
+/// ```
+#[derive(Default)]
+pub struct Verify<'a> {
+    progress: Option<Box<dyn FnMut(Progress) + 'a>>,
+}
+
+impl fmt::Debug for Verify<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verify").finish_non_exhaustive()
+    }
+}
+
+impl<'a> Verify<'a> {
+    /// Without anybody who is told of the progress.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Is called each time that another MiB of logs was read, and at the end.
+    #[must_use]
+    pub fn progress(mut self, told: impl FnMut(Progress) + 'a) -> Self {
+        self.progress = Some(Box::new(told));
+        self
+    }
+
+    /// See [`verify`](super::verify).
+    pub fn run(self, path: impl AsRef<Path>) -> Result<VerifyReport> {
+        let path = path.as_ref();
+        self.run_on(Arc::new(OsVfs), &std::path::absolute(path).doing("find", path)?)
+    }
+
+    pub(crate) fn run_on(self, vfs: Arc<dyn Vfs>, root: &Path) -> Result<VerifyReport> {
+        let survey = Survey::take(vfs, root)?;
+        let mut out = Verifying::new(self.progress, total(&survey));
+        (out.report.is_live, out.report.is_clean) = (survey.is_live, survey.is_clean());
+        root_check::check(&survey, &mut out);
+        for place in &survey.partitions {
+            PartitionCheck::new(&survey, place, &mut out).run();
+        }
+        if survey.is_live {
+            out.forget(&survey.changed_topics());
+        }
+        Ok(out.end())
+    }
+}
+
+/// How much there is to be read.
+fn total(survey: &Survey) -> u64 {
+    let vfs = survey.vfs.as_ref();
+    let of = |place: &PartitionPlace| {
+        let entries = vfs.read_dir(&place.dir).unwrap_or_default();
+        let logs = entries
+            .iter()
+            .filter(|entry| matches!(SegmentFile::parse(&entry.name), Some((SegmentFile::Log, _))));
+        let len = |name: &str| vfs.open(&place.dir.join(name), OpenMode::Read).and_then(|file| file.size());
+        logs.map(|entry| len(&entry.name).unwrap_or_default()).sum::<u64>()
+    };
+    survey.partitions.iter().map(of).sum()
+}
+
+/// A verification under way: what it has found, and who is told how far it is.
+pub struct Verifying<'a> {
+    pub report: VerifyReport,
+    /// The partition that is looked at.
+    pub partition: Option<(String, PartitionId)>,
+    progress: Option<Box<dyn FnMut(Progress) + 'a>>,
+    done: Progress,
+    untold: u64,
+}
+
+impl<'a> Verifying<'a> {
+    fn new(progress: Option<Box<dyn FnMut(Progress) + 'a>>, total: u64) -> Self {
+        let done = Progress { done: 0, total };
+        Self { report: VerifyReport::default(), partition: None, progress, done, untold: 0 }
+    }
+
+    pub fn add(&mut self, mut finding: Finding) {
+        finding.partition.clone_from(&self.partition);
+        self.report.findings.push(finding);
+    }
+
+    /// Whether damage of this partition's records was found that goes to an offset, or may.
+    pub fn has_damage_up_to(&self, offset: Offset) -> bool {
+        let of_this = self.report.findings.iter().filter(|finding| finding.partition == self.partition);
+        let reaches = |offsets: &Range<Offset>| offsets.end >= offset || offsets.is_empty();
+        of_this.filter(|finding| finding.severity == Severity::Damage).any(|finding| {
+            finding.kind != FindingKind::LeaderEpoch && finding.offsets.as_ref().is_some_and(reaches)
+        })
+    }
+
+    pub fn count(&mut self, found: &Found) {
+        self.report.batches += 1;
+        self.report.records += u64::from(found.batch.header().records_count);
+        self.report.bytes += found.batch.size() as u64;
+    }
+
+    /// So many bytes more were read.
+    pub fn advance(&mut self, bytes: u64) {
+        self.done.done = self.done.done.saturating_add(bytes);
+        self.untold = self.untold.saturating_add(bytes);
+        if self.untold >= TOLD_EVERY {
+            self.tell();
+        }
+    }
+
+    fn tell(&mut self) {
+        self.untold = 0;
+        self.done.total = self.done.total.max(self.done.done);
+        if let Some(told) = &mut self.progress {
+            told(self.done);
+        }
+    }
+
+    /// A live owner has changed these topics meanwhile: what was found of them may be wrong.
+    fn forget(&mut self, topics: &BTreeSet<String>) {
+        let is_of = |finding: &Finding| {
+            finding.partition.as_ref().is_some_and(|(topic, _)| topics.contains(topic.as_str()))
+        };
+        self.report.findings.retain(|finding| !is_of(finding));
+    }
+
+    fn end(mut self) -> VerifyReport {
+        // What recovery cuts was not read.
+        self.done.done = self.done.total;
+        self.tell();
+        self.report
+    }
+}
