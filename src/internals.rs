@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::broker::{Broker, BrokerOptions, HandOver, HandOverReport, Manifest, Partition, UndoReport};
 use crate::error::Result;
-use crate::inspect::{Inspect, Items, Verify, VerifyReport};
+use crate::inspect::{Inspect, Items, Salvage, SalvageReport, Verify, VerifyReport};
 use crate::model::{Compression, Offset, Record, Timestamp, TopicId};
 use crate::partition_log::LeaderEpochs;
 use crate::producer_snapshot::ProducerSnapshot;
@@ -104,6 +104,11 @@ pub fn inspect_on(inspect: Inspect, vfs: Arc<dyn Vfs>, path: &Path) -> Result<It
 /// Verifies a data directory on a file system of the caller's.
 pub fn verify_on(vfs: Arc<dyn Vfs>, path: &Path) -> Result<VerifyReport> {
     Verify::new().run_on(vfs, path)
+}
+
+/// Salvages a data directory on a file system of the caller's.
+pub fn salvage_on(vfs: Arc<dyn Vfs>, from: &Path, to: &Path) -> Result<SalvageReport> {
+    Salvage::new().run_on(vfs, from, to)
 }
 
 /// Reads a producer snapshot, and writes it again.

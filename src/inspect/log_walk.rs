@@ -108,11 +108,6 @@ impl LogWalk {
         self.log.position()
     }
 
-    /// The offset that is due.
-    pub fn next_offset(&self) -> Offset {
-        self.next.unwrap_or(self.base)
-    }
-
     /// The next step; `None` at the end. What the disk cannot read is damaged, up to the end of the file.
     pub fn step(&mut self) -> Option<Step> {
         if self.position() >= self.len {

@@ -11,9 +11,12 @@ mod finding;
 mod index_check;
 mod item;
 mod items;
+mod log_copy;
 mod log_walk;
 mod partition_check;
+mod partition_copy;
 mod root_check;
+mod salvage;
 mod segment_check;
 mod small_files;
 mod survey;
@@ -32,6 +35,7 @@ pub use file_kind::FileKind;
 pub use finding::{Finding, FindingKind, Progress, Severity, VerifyReport};
 pub use item::{BatchInfo, Content, DamageInfo, Item, Marker, SlotInfo, TopicInfo};
 pub use items::Items;
+pub use salvage::{Salvage, SalvageReport};
 pub use verify::Verify;
 
 /// Shows what stands in a file or a directory: batches, index entries, checkpoints, snapshots, whatever is there.
@@ -95,6 +99,38 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Items> {
 /// [`StorageError`](crate::ErrorKind::StorageError) if it cannot be listed. What is damaged is a finding, and no error.
 pub fn verify(path: impl AsRef<Path>) -> Result<VerifyReport> {
     Verify::new().run(path)
+}
+
+/// Copies all that is sound of a data directory, ours or Kafka's, into a new one that [`Broker::open`](crate::Broker::open)
+/// opens, and says what was left, and why. The source is not changed, and nothing is overwritten.
+///
+/// Topics, their ids, configurations and partitions stay, and every record keeps its offset. Where the manifest cannot be
+/// read, topics are taken from the directories, with default configurations. Damaged batches are left out, and so are those
+/// above the proven end that recovery would cut. A batch whose leader epoch was changed is kept, with the right one: its
+/// records have a checksum of their own.
+///
+/// **A hole in a log is an empty batch**: a header that names the offsets, and no record. Kafka's log cleaner leaves such
+/// batches where it took all records, and every reader passes over them. So no offset that was acknowledged is given out
+/// again, batches follow one another without a gap, and a hole is told from damage. Where the first segments are missing,
+/// the log begins behind them.
+///
+/// The new directory is on stable storage, and [verified](verify), when this returns. It counts as one that was not closed
+/// in order: its first opening looks at everything, and begins a new leader epoch. Producer snapshots are not copied.
+///
+/// ```no_run
+/// let report = ottla::inspect::salvage("data", "data.salvaged")?;
+/// for left in &report.left {
+///     println!("{left}");
+/// }
+/// # Ok::<(), ottla::Error>(())
+/// ```
+///
+/// # Errors
+/// [`DirectoryInUse`](crate::ErrorKind::DirectoryInUse) if somebody has the source open,
+/// [`DirectoryNotOurs`](crate::ErrorKind::DirectoryNotOurs) if the source is no log directory, or the target is neither
+/// empty nor missing, or lies in the source. After any other error the target may hold a part, and no manifest.
+pub fn salvage(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<SalvageReport> {
+    Salvage::new().run(from, to)
 }
 
 /// What [`inspect`] shows.

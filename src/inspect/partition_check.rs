@@ -86,7 +86,7 @@ impl<'a, 'b> PartitionCheck<'a, 'b> {
                 self.damage(kind, file, what, advice);
             }
             (Ok(found), Some(id)) if found != id => {
-                let what = format!("the directory belongs to topic id {found}, and the manifest says {id}");
+                let what = format!("the directory belongs to topic id {found}, and the topic has {id}");
                 self.damage(kind, file, what, RESTORE);
             }
             (Ok(id), _) => {
@@ -163,18 +163,9 @@ impl<'a, 'b> PartitionCheck<'a, 'b> {
         logs
     }
 
-    fn proof(&self) -> Proof {
-        match (self.place.proven, self.survey.kind) {
-            _ if self.survey.is_clean() => Proof::All,
-            (Some(proven), DirectoryKind::Ottla) => Proof::Slot(proven),
-            (None, DirectoryKind::Ottla) => Proof::All,
-            (_, DirectoryKind::Kafka) => Proof::RecoveryPoint(self.place.recovery_point.unwrap_or_default()),
-        }
-    }
-
     /// Reads every segment in order; returns the offset behind the last batch.
     fn check_segments(&mut self, bases: &[Offset], epochs: Option<&LeaderEpochs>) -> Result<Option<Offset>> {
-        let proof = self.proof();
+        let proof = Proof::of(self.survey, self.place);
         self.check_first(bases);
         let (mut end, mut meets) = (None, false);
         for (number, base) in bases.iter().copied().enumerate() {

@@ -8,6 +8,7 @@ use super::index_check::{OffsetIndexCheck, Problem, Rules, TimeIndexCheck, Trans
 use super::items::offset_index;
 use super::log_walk::{DamagedPlace, Found, LogWalk, Step};
 use super::small_files::most;
+use super::survey::{DirectoryKind, PartitionPlace, Survey};
 use super::{FileKind, Verifying};
 use crate::ends_file::ProvenEnd;
 use crate::error::{Error, IoContext, Result};
@@ -29,6 +30,16 @@ pub enum Proof {
 }
 
 impl Proof {
+    /// What is known of a partition.
+    pub fn of(survey: &Survey, place: &PartitionPlace) -> Self {
+        match (place.proven, survey.kind) {
+            _ if survey.is_clean() => Self::All,
+            (Some(proven), DirectoryKind::Ottla) => Self::Slot(proven),
+            (None, DirectoryKind::Ottla) => Self::All,
+            (_, DirectoryKind::Kafka) => Self::RecoveryPoint(place.recovery_point.unwrap_or_default()),
+        }
+    }
+
     /// Whether what stands there was proven to be durable.
     pub fn covers(&self, segment: Offset, position: u64, offset: Offset) -> bool {
         match self {

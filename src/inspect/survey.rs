@@ -1,7 +1,7 @@
 //! What a log directory says of itself before its logs are read: whose it is, which partitions it has, and what of them is
 //! proven. Of everything that cannot be read the error is kept.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ pub struct PartitionPlace {
     pub topic: TopicName,
     pub partition: PartitionId,
     pub dir: PathBuf,
-    /// The topic id that the manifest has, or, without one, the directory.
+    /// The topic id that the manifest has, or, without one, most directories of the topic.
     pub id: Option<TopicId>,
     pub config: Option<TopicConfig>,
     /// The newest slot.
@@ -129,15 +129,28 @@ impl Survey {
             _ => {
                 let mut found: Vec<_> = self.partition_dirs().collect();
                 found.sort();
-                let id = |topic, partition| {
-                    read_topic_id(self.vfs.as_ref(), &self.root.join(partition_dir(topic, partition))).ok()
-                };
-                found
-                    .iter()
-                    .map(|(topic, partition)| of(topic, *partition, id(topic, *partition), None))
-                    .collect()
+                let ids = self.ids(&found);
+                let id = |topic| ids.get(topic).copied();
+                found.iter().map(|(topic, partition)| of(topic, *partition, id(topic), None)).collect()
             }
         }
+    }
+
+    /// The id of each topic that most of its directories have, the least of them where as many have another.
+    fn ids(&self, found: &[(TopicName, PartitionId)]) -> BTreeMap<TopicName, TopicId> {
+        let mut counts: BTreeMap<&TopicName, BTreeMap<u128, usize>> = BTreeMap::new();
+        for (topic, partition) in found {
+            let dir = self.root.join(partition_dir(topic, *partition));
+            if let Ok(id) = read_topic_id(self.vfs.as_ref(), &dir) {
+                let count = counts.entry(topic).or_default().entry(id.as_u128()).or_default();
+                *count = count.saturating_add(1);
+            }
+        }
+        let most = counts.into_iter().filter_map(|(topic, counts)| {
+            let (id, _) = counts.into_iter().rev().max_by_key(|(_, count)| *count)?;
+            Some((topic.clone(), TopicId::from_u128(id)))
+        });
+        most.collect()
     }
 
     /// Every directory that has a partition's name.

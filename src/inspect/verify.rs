@@ -78,7 +78,7 @@ impl<'a> Verify<'a> {
 }
 
 /// How much there is to be read.
-fn total(survey: &Survey) -> u64 {
+pub fn total(survey: &Survey) -> u64 {
     let vfs = survey.vfs.as_ref();
     let of = |place: &PartitionPlace| {
         let entries = vfs.read_dir(&place.dir).unwrap_or_default();
@@ -102,7 +102,7 @@ pub struct Verifying<'a> {
 }
 
 impl<'a> Verifying<'a> {
-    fn new(progress: Option<Box<dyn FnMut(Progress) + 'a>>, total: u64) -> Self {
+    pub fn new(progress: Option<Box<dyn FnMut(Progress) + 'a>>, total: u64) -> Self {
         let done = Progress { done: 0, total };
         Self { report: VerifyReport::default(), partition: None, progress, done, untold: 0 }
     }
@@ -152,7 +152,7 @@ impl<'a> Verifying<'a> {
         self.report.findings.retain(|finding| !is_of(finding));
     }
 
-    fn end(mut self) -> VerifyReport {
+    pub fn end(mut self) -> VerifyReport {
         // What recovery cuts was not read.
         self.done.done = self.done.total;
         self.tell();

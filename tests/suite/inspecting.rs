@@ -10,7 +10,7 @@ use ottla::{Record, TopicConfig};
 use crate::support::{ROOT, TempDir, encode_batch, options, send_all};
 
 /// Kafka's batches: three records; a transaction's record with its commit; an abort marker; compacted ones.
-const BATCHES: [&str; 6] = [
+pub const BATCHES: [&str; 6] = [
     "00000000000000000000005b0000000002fd7c6bbe0000000000020000018bcfe568000000018bcfe56805ffffffffffffffffffffffffffff000000031a000000046b310a68656c6c6f0024000a02010a776f726c640402680276026e0110000604046b310100",
     "000000000000002a0000003a00000007021708b1510010000000000000018bcfe568000000018bcfe568000000000000000fa000037fffffff00000001100000000261023100",
     "000000000000002b0000004200000007020a984ef80030000000000000018bcfe5680a0000018bcfe5680a0000000000000fa00003ffffffff000000012000000008000000010c00000000000900",
@@ -21,7 +21,7 @@ const BATCHES: [&str; 6] = [
 
 const LOG: &str = "t-0/00000000000000000000.log";
 
-fn hex(digits: &str) -> Vec<u8> {
+pub fn hex(digits: &str) -> Vec<u8> {
     (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
 }
 
@@ -148,7 +148,7 @@ fn a_damaged_place_is_an_item_and_what_follows_is_shown() {
             if damages.is_empty() {
                 assert!(is_outside && found.len() == starts.len(), "byte {byte}: {items:?}");
             } else {
-                assert_eq!(damages, [*from as u64..to as u64], "byte {byte}: {items:?}");
+                assert_eq!(damages, vec![*from as u64..to as u64], "byte {byte}: {items:?}");
                 assert_eq!(found, others, "byte {byte}");
             }
         }

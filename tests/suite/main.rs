@@ -31,6 +31,7 @@ mod recovery;
 mod regressions;
 mod reopening;
 mod rolling;
+mod salvaging;
 mod simulated;
 mod stress;
 mod support;

@@ -8,8 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ottla::inspect::Severity;
 use ottla::internals::{
-    CrashProfile, Fault, ImageClass, MemoryVfs, Operation, Repeat, Vfs, open_on, open_ticked_on,
+    CrashProfile, Fault, ImageClass, MemoryVfs, Operation, Repeat, Vfs, open_on, open_ticked_on, salvage_on,
 };
 use ottla::{Broker, Durability, ErrorKind, ManualClock, Record, Topic, TopicConfig};
 
@@ -403,6 +404,33 @@ fn assert_verified(vfs: &MemoryVfs, what: &str) {
     }
 }
 
+/// Whatever the power cut has left, what was promised is in the salvaged directory, too.
+fn check_salvaged(vfs: &MemoryVfs, told: &Told, what: &str) {
+    let what = format!("{what}, salvaged");
+    let names = vfs.read_dir(Path::new(ROOT)).unwrap_or_default();
+    if !names.iter().any(|entry| entry.name == "ottla.manifest") {
+        return;
+    }
+    let (vfs, out) = (vfs.fork(), Path::new("/out"));
+    let report = salvage_on(Arc::new(vfs.clone()), Path::new(ROOT), out);
+    let report = report.unwrap_or_else(|error| panic!("{what}: {error}"));
+    let lost = report.left.iter().find(|left| left.severity == Severity::Damage);
+    assert_eq!(lost, None, "{what}");
+    let broker = open_on(options(), Arc::new(vfs), out).unwrap_or_else(|error| panic!("{what}: {error}"));
+    for (name, sent) in &told.topics {
+        let (topic, partition) = split(name);
+        let Ok(topic) = broker.topic(topic) else {
+            assert!(!sent.created || told.maybe_deleted.contains(name), "{what}: topic {name} is lost");
+            continue;
+        };
+        let found =
+            values(&topic.partition(partition).unwrap()).unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert!(sent.values.starts_with(&found), "{what}: {name} holds what was never sent: {found:?}");
+        let promised = told.promised(name, End::PowerCut);
+        assert!(found.len() >= promised, "{what}: {name} has {} records of {promised}", found.len());
+    }
+}
+
 /// What one life has shown to a reader, or acknowledged, outlives the power cut that ends it.
 fn check_power_cut_after_recovery(vfs: &MemoryVfs, told: &Told, seed: u64, what: &str) -> usize {
     let broker = open(vfs).unwrap_or_else(|error| panic!("{what}: {error}"));
@@ -532,6 +560,9 @@ fn nothing_acknowledged_is_lost_and_nothing_is_made_up() {
                     let what = format!("{name}, call {point}, {profile:?}: {}", image.description);
                     if images % 5 == 0 {
                         double += check_power_cut_after_recovery(&image.vfs.fork(), &told, point, &what);
+                    }
+                    if images % 7 == 0 {
+                        check_salvaged(&image.vfs, &told, &what);
                     }
                     check(&image.vfs, &told, End::PowerCut, &what);
                     images += 1;

@@ -21,21 +21,21 @@ pub fn verify(vfs: &MemoryVfs) -> VerifyReport {
     report
 }
 
-fn path(name: &str) -> PathBuf {
+pub fn path(name: &str) -> PathBuf {
     Path::new(ROOT).join(name)
 }
 
-fn content(vfs: &MemoryVfs, name: &str) -> Vec<u8> {
+pub fn content(vfs: &MemoryVfs, name: &str) -> Vec<u8> {
     vfs.open(&path(name), OpenMode::Read).unwrap().map().unwrap().to_vec()
 }
 
-fn replace(vfs: &MemoryVfs, name: &str, bytes: &[u8]) {
+pub fn replace(vfs: &MemoryVfs, name: &str, bytes: &[u8]) {
     let file = vfs.open(&path(name), OpenMode::CreateEmpty).unwrap();
     assert_eq!(file.write_at(bytes, 0).unwrap(), bytes.len());
 }
 
 /// Every file of a directory.
-fn files(vfs: &MemoryVfs) -> Vec<String> {
+pub fn files(vfs: &MemoryVfs) -> Vec<String> {
     let mut files = Vec::new();
     for entry in vfs.read_dir(&path("")).unwrap() {
         match vfs.read_dir(&path(&entry.name)) {

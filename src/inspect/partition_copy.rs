@@ -1,0 +1,289 @@
+//! Copies what is sound of a partition, and tells what is left.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::finding::{Finding, FindingKind, Severity};
+use super::items::offset_index;
+use super::log_copy::LogCopy;
+use super::log_walk::{Found, LogWalk, Step};
+use super::segment_check::{Proof, is_missing, plain};
+use super::small_files::most;
+use super::survey::PartitionPlace;
+use super::{FileKind, Verifying};
+use crate::config::TopicConfig;
+use crate::ends_file::ProvenEnd;
+use crate::error::{Error, IoContext, Result};
+use crate::file_name::SegmentFile;
+use crate::model::{LeaderEpoch, Offset};
+use crate::partition_log::LeaderEpochs;
+use crate::segment::AbortedTransaction;
+use crate::vfs::{EntryKind, FileView, OpenMode, Vfs, read_file, write_all_at};
+
+/// A partition that is being copied.
+pub struct PartitionCopy<'a, 'b> {
+    pub vfs: &'a Arc<dyn Vfs>,
+    pub place: &'a PartitionPlace,
+    pub proof: Proof,
+    /// The new directory, which is there.
+    pub to: &'a Path,
+    pub config: &'a TopicConfig,
+    pub out: &'a mut Verifying<'b>,
+}
+
+const LEFT: &str = "it was left out";
+const HOLE: &str =
+    "it was left out; an empty batch stands in its place, so that its offsets are nobody else's";
+
+/// Whether what comes behind is looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    GoesOn,
+    /// It lies above what is proven, behind what recovery cuts.
+    Ends,
+}
+
+impl PartitionCopy<'_, '_> {
+    /// Copies the partition; returns where it ends now.
+    pub fn run(mut self) -> Result<ProvenEnd> {
+        let mut copy = LogCopy::new(Arc::clone(self.vfs), self.to, self.config.clone());
+        let epochs = self.epochs();
+        let bases = self.bases();
+        let slot = self.place.proven;
+        let start = slot.map_or(0, |slot| slot.log_start);
+        if let Some(first) = bases.first().filter(|first| **first > start && slot.is_some()) {
+            let what = "the first segment is missing";
+            let finding = self.left(FindingKind::Segment, true, start, what).offsets(start..*first);
+            self.out.add(Finding { advice: "the log begins behind it", ..finding });
+        }
+        let mut due = bases.first().copied();
+        for (number, base) in bases.iter().copied().enumerate() {
+            let next = bases.get(number.saturating_add(1)).copied();
+            if self.is_cut_before(base, due) {
+                break;
+            }
+            match self.copy_segment(base, next, due, epochs.as_ref(), &mut copy) {
+                Ok((end, Then::GoesOn)) => due = Some(end),
+                Ok((_, Then::Ends)) => break,
+                Err(error) if is_of(&error, self.to) => return Err(error),
+                Err(error) => {
+                    let offsets = base..next.unwrap_or(base);
+                    let finding = self.left(FindingKind::Unreadable, true, base, plain(&error));
+                    self.out.add(finding.offsets(offsets));
+                    due = next;
+                }
+            }
+        }
+        self.fill_to_proof(&mut copy, epochs.as_ref())?;
+        copy.finish(start, slot.map_or(1, |slot| slot.generation.saturating_add(1)))
+    }
+
+    /// The leader epochs as the checkpoint has them, where it can be read, and ours wrote it.
+    fn epochs(&mut self) -> Option<LeaderEpochs> {
+        if self.place.kafka_end > 0 {
+            return None;
+        }
+        match LeaderEpochs::load(self.vfs.as_ref(), &self.place.dir, 0) {
+            Ok(epochs) => epochs.latest().map(|_| epochs),
+            Err(error) => {
+                let file = error.file().unwrap_or(&self.place.dir).to_owned();
+                let advice = "the epochs were taken from the batches";
+                let (kind, severity) = (FindingKind::LeaderEpochs, Severity::Damage);
+                self.out.add(Finding::new(kind, severity, file, plain(&error), advice));
+                None
+            }
+        }
+    }
+
+    fn bases(&mut self) -> Vec<Offset> {
+        let dir = &self.place.dir;
+        let entries = match self.vfs.read_dir(dir).doing("list", dir) {
+            Ok(entries) => entries,
+            Err(error) => {
+                let what =
+                    if is_missing(&error) { "the directory is missing".to_owned() } else { plain(&error) };
+                self.out.add(Finding::new(FindingKind::Partition, Severity::Damage, dir, what, LEFT));
+                return Vec::new();
+            }
+        };
+        let files = entries.iter().filter(|entry| entry.kind == EntryKind::File);
+        let logs = files.filter_map(|entry| match SegmentFile::parse(&entry.name) {
+            Some((SegmentFile::Log, base)) => Some(base),
+            _ => None,
+        });
+        let mut bases: Vec<Offset> = logs.collect();
+        bases.sort_unstable();
+        bases
+    }
+
+    /// Whether the segment lies above what is proven, and does not follow; what is missing before it is told otherwise.
+    fn is_cut_before(&mut self, base: Offset, due: Option<Offset>) -> bool {
+        let Some(due) = due.filter(|due| *due != base && (base < *due || base > self.place.kafka_end)) else {
+            return false;
+        };
+        let is_proven = self.proof.covers(base, 0, due.min(base))
+            || matches!(self.proof, Proof::Slot(slot) if base <= slot.segment);
+        let what = format!("the segment begins at offset {base}, and the one before it ends at {due}");
+        let finding = self.left(FindingKind::Segment, is_proven, base, what);
+        self.out.add(finding.offsets(due.min(base)..base.max(due)));
+        !is_proven
+    }
+
+    fn copy_segment(
+        &mut self,
+        base: Offset,
+        next: Option<Offset>,
+        due: Option<Offset>,
+        epochs: Option<&LeaderEpochs>,
+        copy: &mut LogCopy,
+    ) -> Result<(Offset, Then)> {
+        let path = self.place.dir.join(SegmentFile::Log.name(base));
+        let file = self.vfs.open(&path, OpenMode::Read).doing("open", &path)?;
+        let len = file.size().doing("measure", &path)?;
+        let slot = self.place.proven.filter(|slot| self.proof == Proof::All && slot.segment == base);
+        let index = offset_index(self.vfs.as_ref(), &path, base);
+        let mut walk = LogWalk::new(FileView::Read(file), Some(base), len)
+            .before(next.or(slot.map(|slot| slot.offset)))
+            .with_index(index);
+        let (mut is_begun, mut end) = (false, due.unwrap_or(base).max(base));
+        loop {
+            let from = walk.position();
+            let Some(step) = walk.step() else { break };
+            self.out.advance(walk.position().saturating_sub(from));
+            match step {
+                Step::Batch(found) => {
+                    let Some(epoch) = self.accept(base, &found, end, epochs, copy) else {
+                        return Ok((end, Then::Ends));
+                    };
+                    if found.batch.base_offset() < end {
+                        continue;
+                    }
+                    if !is_begun {
+                        copy.begin_segment(base, epoch)?;
+                        is_begun = true;
+                    }
+                    copy.push(&found.batch, epoch)?;
+                    self.out.count(&found);
+                    end = found.batch.next_offset();
+                }
+                Step::Damaged(place) => {
+                    let is_proven = self.proof.covers(base, place.bytes.start, place.offsets.start);
+                    let finding = self.left(FindingKind::Batch, is_proven, base, plain(&place.error));
+                    self.out.add(finding.bytes(place.bytes).offsets(place.offsets.clone()));
+                    if !is_proven {
+                        return Ok((end, Then::Ends));
+                    }
+                    end = end.max(place.offsets.end);
+                }
+                Step::Zeros(_) if next.is_some() && !self.proof.covers(base, from, end) => {
+                    return Ok((end, Then::Ends));
+                }
+                Step::Zeros(_) => {}
+            }
+        }
+        if is_begun {
+            self.copy_transactions(base, end)?;
+        }
+        Ok((end, Then::GoesOn))
+    }
+
+    /// The leader epoch that a batch gets; `None` where recovery would cut it.
+    fn accept(
+        &mut self,
+        base: Offset,
+        found: &Found,
+        end: Offset,
+        epochs: Option<&LeaderEpochs>,
+        copy: &LogCopy,
+    ) -> Option<LeaderEpoch> {
+        let header = found.batch.header();
+        let bytes = found.position..found.position.saturating_add(header.size as u64);
+        let offsets = header.base_offset..header.next_offset();
+        let is_proven = self.proof.covers(base, bytes.start, offsets.start);
+        if header.base_offset < end {
+            let what = "its offsets are those of another batch, which stands before it";
+            let finding = self.left(FindingKind::Batch, is_proven, base, what).bytes(bytes).offsets(offsets);
+            self.out.add(Finding { advice: LEFT, ..finding });
+            return is_proven.then_some(0);
+        }
+        if !found.missing.is_empty() && found.missing.end > self.place.kafka_end {
+            let what = "no batch holds these offsets";
+            let finding = self.left(FindingKind::MissingOffsets, is_proven, base, what);
+            self.out.add(finding.offsets(found.missing.clone()));
+            if !is_proven {
+                return None;
+            }
+        }
+        let known = epochs.and_then(|epochs| epochs.at(header.base_offset));
+        let stated = LeaderEpoch::try_from(header.leader_epoch).unwrap_or_default();
+        let least = copy.latest_epoch().unwrap_or_default();
+        let epoch = known.unwrap_or(stated).max(least);
+        if i64::from(epoch) != i64::from(header.leader_epoch) && header.base_offset >= self.place.kafka_end {
+            let what =
+                format!("the batch has the leader epoch {}, and its offset {epoch}", header.leader_epoch);
+            let mut finding =
+                self.left(FindingKind::LeaderEpoch, is_proven, base, what).bytes(bytes).offsets(offsets);
+            if is_proven {
+                finding.advice = "it was kept, with the epoch of its offset";
+            }
+            self.out.add(finding);
+            if !is_proven {
+                return None;
+            }
+        }
+        Some(epoch)
+    }
+
+    /// Offsets that were acknowledged are given to nobody else, also where the end of the log is lost.
+    fn fill_to_proof(&mut self, copy: &mut LogCopy, epochs: Option<&LeaderEpochs>) -> Result<()> {
+        let Some(slot) = self.place.proven else { return Ok(()) };
+        let end = copy.next_offset().unwrap_or(slot.log_start);
+        if end >= slot.offset {
+            return Ok(());
+        }
+        if !self.out.has_damage_up_to(slot.offset) {
+            let what = "the log is shorter than what is proven to be durable";
+            let finding = self.left(FindingKind::End, true, slot.segment, what);
+            self.out.add(finding.offsets(end..slot.offset));
+        }
+        let epoch = epochs.and_then(|epochs| epochs.at(end)).or(copy.latest_epoch()).unwrap_or_default();
+        if copy.next_offset().is_none() {
+            copy.begin_segment(slot.log_start, epoch)?;
+        }
+        copy.fill(slot.offset, epoch)
+    }
+
+    /// What Kafka's readers need to pass over the records of aborted transactions.
+    fn copy_transactions(&mut self, base: Offset, end: Offset) -> Result<()> {
+        let from = self.place.dir.join(SegmentFile::TransactionIndex.name(base));
+        let read = read_file(self.vfs.as_ref(), &from, most(FileKind::TransactionIndex)).doing("read", &from);
+        let entries = match read.and_then(|bytes| AbortedTransaction::read_all(&bytes, base)) {
+            Err(error) if is_missing(&error) => return Ok(()),
+            Err(error) => {
+                let (kind, severity) = (FindingKind::TransactionIndex, Severity::Damage);
+                let finding = Finding::new(kind, severity, from, plain(&error), LEFT);
+                self.out.add(finding.offsets(base..end));
+                return Ok(());
+            }
+            Ok(entries) => entries,
+        };
+        let mut bytes = Vec::new();
+        entries.iter().filter(|entry| entry.last_offset < end).for_each(|entry| entry.write(&mut bytes));
+        let to = self.to.join(SegmentFile::TransactionIndex.name(base));
+        let file = self.vfs.open(&to, OpenMode::CreateEmpty).doing("create", &to)?;
+        write_all_at(file.as_ref(), &bytes, 0).doing("write", &to)?;
+        file.sync_all().doing("sync", &to)
+    }
+
+    /// Something of a log that is left.
+    fn left(&self, kind: FindingKind, is_proven: bool, base: Offset, what: impl Into<String>) -> Finding {
+        let (severity, advice) =
+            if is_proven { (Severity::Damage, HOLE) } else { (Severity::Unrecovered, LEFT) };
+        Finding::new(kind, severity, self.place.dir.join(SegmentFile::Log.name(base)), what, advice)
+    }
+}
+
+/// Whether an error is the target's, which ends the salvage.
+pub fn is_of(error: &Error, target: &Path) -> bool {
+    error.file().is_none_or(|file| file.starts_with(target))
+}

@@ -1,0 +1,263 @@
+//! Salvages a directory: what is sound of it goes into a new one, which ottla opens.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Verifying;
+use super::finding::{Finding, FindingKind, Progress, Severity, VerifyReport};
+use super::partition_copy::PartitionCopy;
+use super::segment_check::{Proof, is_missing, plain};
+use super::survey::{DirectoryKind, PartitionPlace, Survey};
+use super::verify::{Verify, total};
+use crate::broker::{Manifest, TopicEntry, TopicState, encode_partition_metadata};
+use crate::config::{Durability, TopicConfig};
+use crate::ends_file::{EndsFile, Owner, ProvenEnd};
+use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::file_name::{ENDS, MANIFEST, PARTITION_METADATA, partition_dir};
+use crate::model::{PartitionId, TopicId, TopicName};
+use crate::vfs::{EntryKind, OsVfs, Vfs, replace_file};
+
+/// How [`salvage`](super::salvage) is done.
+///
+/// ```no_run
+/// use ottla::inspect::Salvage;
+/// let report = Salvage::new()
+///     .progress(|progress| eprint!("\r{} of {} bytes", progress.done, progress.total))
+///     .run("data", "data.salvaged")?;
+/// for left in &report.left {
+///     println!("{left}");
+/// }
+/// # Ok::<(), ottla::Error>(())
+/// ```
+#[derive(Default)]
+pub struct Salvage<'a> {
+    progress: Option<Box<dyn FnMut(Progress) + 'a>>,
+}
+
+impl fmt::Debug for Salvage<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Salvage").finish_non_exhaustive()
+    }
+}
+
+/// What [`salvage`](super::salvage) has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SalvageReport {
+    /// What was left out, and what was not kept as it was: where, which offsets, why.
+    pub left: Vec<Finding>,
+    /// How many topics the new directory has.
+    pub topics: usize,
+    /// How many partitions.
+    pub partitions: usize,
+    /// How many batches were copied.
+    pub batches: u64,
+    /// How many records in them.
+    pub records: u64,
+    /// What verifying the new directory has found: nothing that is damaged.
+    pub verified: VerifyReport,
+}
+
+/// A topic of the new directory.
+#[derive(Debug)]
+struct Salvaged {
+    id: TopicId,
+    config: TopicConfig,
+    places: BTreeMap<PartitionId, PartitionPlace>,
+}
+
+impl<'a> Salvage<'a> {
+    /// Without anybody who is told of the progress.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Is called each time that another MiB of logs was read, and once all is copied; the new directory is verified then.
+    #[must_use]
+    pub fn progress(mut self, told: impl FnMut(Progress) + 'a) -> Self {
+        self.progress = Some(Box::new(told));
+        self
+    }
+
+    /// See [`salvage`](super::salvage).
+    pub fn run(self, from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<SalvageReport> {
+        let absolute = |path: &Path| std::path::absolute(path).doing("find", path);
+        self.run_on(Arc::new(OsVfs), &absolute(from.as_ref())?, &absolute(to.as_ref())?)
+    }
+
+    pub(crate) fn run_on(self, vfs: Arc<dyn Vfs>, from: &Path, to: &Path) -> Result<SalvageReport> {
+        let survey = Survey::take(Arc::clone(&vfs), from)?;
+        if survey.is_live {
+            return Err(Error::new(ErrorKind::DirectoryInUse, "somebody has the directory open")
+                .in_file(from)
+                .advise("close the broker there first; nothing was written"));
+        }
+        require_empty(vfs.as_ref(), from, to)?;
+        let mut out = Verifying::new(self.progress, total(&survey));
+        let topics = topics_of(&survey, &mut out)?;
+        let partitions = copy(&survey, &topics, to, &mut out)?;
+        let copied = out.end();
+        let verified = Verify::new().run_on(vfs, to)?;
+        if let Some(finding) = verified.findings.iter().find(|finding| finding.severity >= Severity::Derived)
+        {
+            return Err(Error::corrupt(format!("what was written reads back otherwise: {finding}"))
+                .in_file(to)
+                .advise("look at the disk; the source was not changed"));
+        }
+        Ok(SalvageReport {
+            left: copied.findings,
+            topics: topics.len(),
+            partitions,
+            batches: copied.batches,
+            records: copied.records,
+            verified,
+        })
+    }
+}
+
+/// Nothing is ever overwritten.
+fn require_empty(vfs: &dyn Vfs, from: &Path, to: &Path) -> Result<()> {
+    let refuse = |what: &str| {
+        Err(Error::new(ErrorKind::DirectoryNotOurs, what)
+            .in_file(to)
+            .advise("name a directory that is empty, or not there yet; nothing was written"))
+    };
+    if to.starts_with(from) {
+        return refuse("the new directory would lie in the one that is to be salvaged");
+    }
+    match vfs.read_dir(to) {
+        Ok(entries) if entries.is_empty() => Ok(()),
+        Ok(_) => refuse("the directory is not empty"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            refuse("there is something that is no directory")
+        }
+        Err(error) => Err(error).doing("list", to),
+    }
+}
+
+/// The topics by the manifest, or, where that cannot be read, by the directories.
+fn topics_of(survey: &Survey, out: &mut Verifying<'_>) -> Result<BTreeMap<TopicName, Salvaged>> {
+    if survey.kind == DirectoryKind::Ottla {
+        note_root(survey, out);
+    }
+    let mut topics: BTreeMap<TopicName, Salvaged> = BTreeMap::new();
+    let mut taken = BTreeSet::new();
+    for place in &survey.partitions {
+        let topic = topics.entry(place.topic.clone()).or_insert_with(|| {
+            let id = place.id.filter(|id| taken.insert(id.as_u128())).unwrap_or_else(TopicId::random);
+            let config = place.config.clone().unwrap_or_else(|| {
+                let config = TopicConfig::new().or_durability(Durability::Synced);
+                config.partitions(place.partition.saturating_add(1))
+            });
+            Salvaged { id, config, places: BTreeMap::new() }
+        });
+        topic.config.partitions = topic.config.partitions.max(place.partition.saturating_add(1));
+        topic.places.insert(place.partition, place.clone());
+    }
+    topics.iter().try_for_each(|(name, topic)| {
+        topic.config.validate().map_err(|error| error.in_topic(name.as_str()))
+    })?;
+    Ok(topics)
+}
+
+/// What of the root files cannot be taken over.
+fn note_root(survey: &Survey, out: &mut Verifying<'_>) {
+    let mut note = |kind, name: &str, error: &Error, advice| {
+        let what = if is_missing(error) { "the file is missing".to_owned() } else { plain(error) };
+        out.add(Finding::new(kind, Severity::Damage, survey.root.join(name), what, advice));
+    };
+    if let Err(error) = &survey.manifest {
+        let advice =
+            "topics and ids were taken from the directories, and every configuration is the default one";
+        note(FindingKind::Manifest, MANIFEST, error, advice);
+    }
+    if let Err(error) = &survey.ends {
+        let advice =
+            "everything that is whole was kept; whether there was more at the end of a log is not known";
+        note(FindingKind::Ends, ENDS, error, advice);
+    }
+}
+
+/// Makes the new directory; returns the number of its partitions.
+fn copy(
+    survey: &Survey,
+    topics: &BTreeMap<TopicName, Salvaged>,
+    to: &Path,
+    out: &mut Verifying<'_>,
+) -> Result<usize> {
+    let vfs = survey.vfs.as_ref();
+    make_dir(vfs, to)?;
+    let ends = Arc::new(EndsFile::create(vfs, to)?);
+    let mut manifest = Manifest::new();
+    let mut partitions: usize = 0;
+    for (name, topic) in topics {
+        let owners = (0..topic.config.partitions).map(|partition| Owner { topic: topic.id, partition });
+        for slot in ends.claim(owners) {
+            let partition = slot.owner().partition;
+            out.partition = Some((name.as_str().to_owned(), partition));
+            let end = copy_partition(survey, name, topic, partition, to, out)?;
+            slot.publish(end, Duration::ZERO);
+            partitions = partitions.saturating_add(1);
+        }
+        let entry = TopicEntry { id: topic.id, state: TopicState::Live, config: topic.config.clone() };
+        manifest.topics.insert(name.clone(), entry);
+    }
+    out.partition = None;
+    ends.sync()?;
+    vfs.sync_dir(to).doing("sync", to)?;
+    // The last step: without a manifest it is nobody's directory.
+    manifest.stage(vfs, to)?;
+    Manifest::commit(vfs, to)?;
+    Ok(partitions)
+}
+
+fn make_dir(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
+    if vfs.kind(dir).doing("look at", dir)? != Some(EntryKind::Directory) {
+        vfs.create_dir(dir).doing("create the directory", dir)?;
+    }
+    match dir.parent() {
+        Some(parent) => vfs.sync_dir(parent).doing("sync", parent),
+        None => Ok(()),
+    }
+}
+
+fn copy_partition(
+    survey: &Survey,
+    name: &TopicName,
+    topic: &Salvaged,
+    partition: PartitionId,
+    to: &Path,
+    out: &mut Verifying<'_>,
+) -> Result<ProvenEnd> {
+    let dir: PathBuf = to.join(partition_dir(name, partition));
+    make_dir(survey.vfs.as_ref(), &dir)?;
+    let nothing = PartitionPlace {
+        topic: name.clone(),
+        partition,
+        dir: survey.root.join(partition_dir(name, partition)),
+        id: None,
+        config: None,
+        proven: None,
+        recovery_point: None,
+        kafka_end: 0,
+    };
+    let place = topic.places.get(&partition).unwrap_or(&nothing);
+    let proof = Proof::of(survey, place);
+    if survey.kind == DirectoryKind::Ottla && place.proven.is_none() && survey.ends.is_ok() {
+        let what = "the ends file says nothing of the partition";
+        let advice =
+            "everything that is whole was kept; whether there was more at the end of the log is not known";
+        out.add(Finding::new(FindingKind::Ends, Severity::Damage, survey.root.join(ENDS), what, advice));
+    }
+    let copy = PartitionCopy { vfs: &survey.vfs, place, proof, to: &dir, config: &topic.config, out };
+    let end = copy.run()?;
+    let text = encode_partition_metadata(topic.id);
+    replace_file(survey.vfs.as_ref(), &dir, PARTITION_METADATA, text.as_bytes()).doing("write", &dir)?;
+    Ok(end)
+}
