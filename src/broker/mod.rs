@@ -40,7 +40,7 @@ pub use giving_back::UndoReport;
 pub use giving_back::give_back;
 pub use handing_over::{HandOver, HandOverReport, HandedOver};
 pub use handle::Broker;
-pub use manifest::{Manifest, TopicEntry, TopicState};
+pub use manifest::{AdoptedEnd, Manifest, TopicEntry, TopicState};
 pub use marker::{Marker, read as read_marker};
 pub use options::BrokerOptions;
 pub use partition::{Batches, Partition};

@@ -2,7 +2,8 @@
 
 use crate::file_name::{
     CLEAN_SHUTDOWN, ENDS, HIGH_WATERMARKS, LEADER_EPOCH_CHECKPOINT, LOCK, LOG_STARTS, MANIFEST,
-    META_PROPERTIES, NEXT_LOG, PARTITION_METADATA, QUARANTINE, RECOVERY_POINTS, RESERVE, SegmentFile,
+    META_PROPERTIES, NEXT_LOG, PARTITION_METADATA, QUARANTINE, RECOVERY_POINTS, RESERVE, RETURNING,
+    SegmentFile,
 };
 use crate::model::Offset;
 
@@ -38,6 +39,8 @@ pub enum FileKind {
     MetaProperties,
     /// `.lock`: who has the directory open.
     Lock,
+    /// `ottla.returning`: that the directory is being given back to Kafka.
+    Returning,
     /// `ottla.reserve`: space for the day when the disk is full.
     Reserve,
     /// `ottla.quarantine.*`: what recovery cut off a log.
@@ -73,6 +76,7 @@ impl FileKind {
             META_PROPERTIES => Self::MetaProperties,
             LOCK => Self::Lock,
             RESERVE => Self::Reserve,
+            RETURNING => Self::Returning,
             NEXT_LOG => Self::Temporary,
             _ if name.starts_with(QUARANTINE) => Self::Quarantine,
             _ => Self::of_temporary(name),

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::entries::EntryReader;
+use super::log_walk::Found;
 use crate::error::{IoContext, Result};
 use crate::model::Offset;
 use crate::record_batch::{BatchHeader, ControlRecord, RecordBatch};
@@ -227,14 +228,16 @@ impl TransactionIndexCheck {
         Self { entries, next: 0, problem: None }
     }
 
-    pub fn on_batch(&mut self, batch: &RecordBatch) {
+    pub fn on_batch(&mut self, found: &Found) {
+        let header = &found.header;
         while let Some(entry) = self.entries.get(self.next) {
-            if entry.last_offset >= batch.next_offset() {
+            if entry.last_offset >= header.next_offset() {
                 return;
             }
-            let is_abort = matches!(batch.control_record(), Some(ControlRecord::Abort { .. }));
-            let is_it = is_abort && batch.header().producer_id == entry.producer_id;
-            if entry.last_offset >= batch.base_offset() && !is_it {
+            let marker = found.batch.as_ref().ok().and_then(RecordBatch::control_record);
+            let is_abort = matches!(marker, Some(ControlRecord::Abort { .. }));
+            let is_it = is_abort && header.producer_id == entry.producer_id;
+            if entry.last_offset >= header.base_offset && !is_it {
                 let what = format!(
                     "an entry names an abort marker of producer {} at offset {}, where none stands",
                     entry.producer_id, entry.last_offset

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use super::FileKind;
 use crate::error::Error;
-use crate::model::{DirectoryId, LeaderEpoch, Offset, PartitionId, Timestamp, TimestampType, TopicId};
+use crate::model::{
+    Compression, DirectoryId, LeaderEpoch, Offset, PartitionId, Timestamp, TimestampType, TopicId,
+};
 use crate::producer_snapshot::ProducerState;
-use crate::record_batch::{Codec, ControlRecord, OwnedRecord, RecordBatch};
+use crate::record_batch::{BatchHeader, ControlRecord, OwnedRecord};
 
 /// Something that stands in a file, and where.
 #[derive(Clone, Debug)]
@@ -134,8 +136,8 @@ pub struct BatchInfo {
     pub leader_epoch: i32,
     /// The checksum, which is right: a batch with a wrong one is damage.
     pub crc: u32,
-    /// How the records are compressed, by Kafka's name: `none`, `gzip`, `snappy`, `lz4`, `zstd`.
-    pub compression: &'static str,
+    /// How the records are compressed.
+    pub compression: Compression,
     /// Whose time the records carry.
     pub timestamp_type: TimestampType,
     /// Whether it belongs to a transaction.
@@ -220,8 +222,7 @@ pub struct SlotInfo {
 }
 
 impl BatchInfo {
-    pub(super) fn of(batch: &RecordBatch, missing_before: u64) -> Self {
-        let header = batch.header();
+    pub(super) fn of(header: &BatchHeader, missing_before: u64) -> Self {
         let attributes = header.attributes;
         Self {
             base_offset: header.base_offset,
@@ -230,14 +231,7 @@ impl BatchInfo {
             size: header.size,
             leader_epoch: header.leader_epoch,
             crc: header.crc,
-            compression: match attributes.codec() {
-                Some(Codec::None) => "none",
-                Some(Codec::Gzip) => "gzip",
-                Some(Codec::Snappy) => "snappy",
-                Some(Codec::Lz4) => "lz4",
-                Some(Codec::Zstd) => "zstd",
-                None => "unknown",
-            },
+            compression: header.compression(),
             timestamp_type: attributes.timestamp_type(),
             is_transactional: attributes.is_transactional(),
             is_control: attributes.is_control(),

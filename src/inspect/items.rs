@@ -11,6 +11,7 @@ use super::{FileKind, small_files};
 use crate::error::{Error, IoContext, Result};
 use crate::file_name::SegmentFile;
 use crate::model::Offset;
+use crate::record_batch::Codecs;
 use crate::segment::{IndexEntry, IndexView, OffsetEntry, TimeEntry};
 use crate::vfs::{EntryKind, FileView, OpenMode, Vfs};
 
@@ -22,6 +23,7 @@ use crate::vfs::{EntryKind, FileView, OpenMode, Vfs};
 pub struct Items {
     vfs: Arc<dyn Vfs>,
     with_records: bool,
+    codecs: Arc<Codecs>,
     /// Files and directories to come.
     places: VecDeque<PathBuf>,
     /// The one that is being read.
@@ -48,7 +50,7 @@ impl Items {
             Ok(None) => VecDeque::from([path.to_owned()]),
             Err(error) => return Err(error),
         };
-        Ok(Self { vfs, with_records, places, file: None, ready: VecDeque::new() })
+        Ok(Self { vfs, with_records, codecs: super::codecs(), places, file: None, ready: VecDeque::new() })
     }
 
     fn next_item(&mut self) -> Option<Item> {
@@ -101,7 +103,7 @@ impl Items {
         Ok(match kind {
             _ if kind.holds_batches() => {
                 let index = base.and_then(|base| offset_index(self.vfs.as_ref(), path, base));
-                Source::Log(Box::new(LogWalk::new(view, base, len).with_index(index)))
+                Source::Log(Box::new(LogWalk::new(view, base, len, &self.codecs).with_index(index)))
             }
             FileKind::OffsetIndex => Source::OffsetIndex(EntryReader::new(view, len), from),
             FileKind::TimeIndex => Source::TimeIndex(EntryReader::new(view, len), from),
@@ -174,26 +176,22 @@ fn read_entry<E: IndexEntry>(
 
 fn show(step: Step, path: &Path, with_records: bool, ready: &mut VecDeque<(u64, Content)>) {
     match step {
-        Step::Batch(Found { position, batch, missing }) => {
+        Step::Batch(Found { position, header, batch, missing, .. }) => {
             let missing = missing.end.saturating_sub(missing.start);
-            ready.push_back((position, Content::Batch(BatchInfo::of(&batch, missing))));
-            if !with_records {
-                return;
-            }
-            match batch.control_record() {
-                Some(marker) => ready.push_back((position, Content::Marker(marker.into()))),
-                None if batch.is_control() => {}
-                None => match batch.require_readable() {
-                    Ok(()) => {
-                        ready.extend(batch.records().map(|record| (position, Content::Record(record))));
-                    }
-                    Err(error) => {
-                        let error = error.in_file(path).at_position(position);
-                        let bytes = position..position.saturating_add(batch.size() as u64);
-                        let offsets = Some(batch.base_offset()..batch.next_offset());
-                        ready.push_back((position, Content::Damage(DamageInfo { bytes, offsets, error })));
-                    }
-                },
+            ready.push_back((position, Content::Batch(BatchInfo::of(&header, missing))));
+            match batch {
+                _ if !with_records => {}
+                Ok(batch) if batch.is_control() => {
+                    let marker = batch.control_record();
+                    ready.extend(marker.map(|marker| (position, Content::Marker(marker.into()))));
+                }
+                Ok(batch) => ready.extend(batch.records().map(|record| (position, Content::Record(record)))),
+                Err(error) => {
+                    let error = error.in_file(path).at_position(position);
+                    let bytes = position..position.saturating_add(header.size as u64);
+                    let offsets = Some(header.base_offset..header.next_offset());
+                    ready.push_back((position, Content::Damage(DamageInfo { bytes, offsets, error })));
+                }
             }
         }
         Step::Damaged(place) => {

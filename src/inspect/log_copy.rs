@@ -13,7 +13,7 @@ use crate::ends_file::ProvenEnd;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::model::{LeaderEpoch, Offset};
 use crate::partition_log::LeaderEpochs;
-use crate::record_batch::{Attributes, BatchHeader, HEADER_LEN, PendingBatch, RecordBatch};
+use crate::record_batch::{Attributes, BatchHeader, HEADER_LEN, LEADER_EPOCH_FIELD, PendingBatch};
 use crate::segment::{ActiveSegment, SegmentDir};
 use crate::vfs::Vfs;
 
@@ -21,8 +21,6 @@ use crate::vfs::Vfs;
 const GATHERED: usize = 1024 * 1024;
 /// Neither a position nor an offset of a segment lies further from its beginning.
 const MAX_REACH: u64 = i32::MAX as u64;
-/// Where a batch has its leader epoch, outside the checksum.
-const LEADER_EPOCH: std::ops::Range<usize> = 12..16;
 
 /// The log of a partition in its new directory.
 #[derive(Debug)]
@@ -73,11 +71,10 @@ impl LogCopy {
     }
 
     /// Adds a batch behind those that are there, after an empty one if it does not follow on them.
-    pub fn push(&mut self, batch: &RecordBatch, epoch: LeaderEpoch) -> Result<()> {
-        self.fill(batch.base_offset(), epoch)?;
-        self.make_room(batch.size() as u64, batch.last_offset())?;
-        let header = BatchHeader { leader_epoch: epoch.cast_signed(), ..*batch.header() };
-        self.gather(header, batch.bytes())
+    pub fn push(&mut self, header: &BatchHeader, bytes: &[u8], epoch: LeaderEpoch) -> Result<()> {
+        self.fill(header.base_offset, epoch)?;
+        self.make_room(header.size as u64, header.last_offset())?;
+        self.gather(BatchHeader { leader_epoch: epoch.cast_signed(), ..*header }, bytes)
     }
 
     /// Puts empty batches in the place of what is missing before `to`.
@@ -101,11 +98,15 @@ impl LogCopy {
         }
         let from = self.gathered.len();
         self.gathered.extend_from_slice(bytes);
-        let field = self.gathered.get_mut(from..).and_then(|batch| batch.get_mut(LEADER_EPOCH));
+        let field = self.gathered.get_mut(from..).and_then(|batch| batch.get_mut(LEADER_EPOCH_FIELD));
         if let Some(field) = field {
             field.copy_from_slice(&header.leader_epoch.to_be_bytes());
         }
-        self.batches.push(PendingBatch { header, bytes: from..self.gathered.len() });
+        self.batches.push(PendingBatch {
+            header,
+            bytes: from..self.gathered.len(),
+            compression: header.compression(),
+        });
         self.next = header.next_offset();
         if self.gathered.len() >= GATHERED { self.write() } else { Ok(()) }
     }
@@ -151,8 +152,8 @@ impl LogCopy {
         Ok(())
     }
 
-    /// Ends the log, at `start` where nothing came, and brings all of it to the disk but the names.
-    pub fn finish(mut self, start: Offset, generation: u32) -> Result<ProvenEnd> {
+    /// Ends the log, at `start` where nothing came, and brings all of it to the disk. Returns where it ends, and its newest leader epoch.
+    pub fn finish(mut self, start: Offset, generation: u32) -> Result<(ProvenEnd, Option<LeaderEpoch>)> {
         if self.active.is_none() {
             self.roll(start)?;
         }
@@ -174,7 +175,7 @@ impl LogCopy {
             LeaderEpochs::commit(vfs, dir)?;
         }
         vfs.sync_dir(dir).doing("sync", dir)?;
-        Ok(end)
+        Ok((end, self.epochs.latest()))
     }
 }
 

@@ -9,12 +9,14 @@
 
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 
 use byteorder::{BigEndian, ByteOrder};
+use bytes::Bytes;
 
 use crate::error::{Error, Result};
 use crate::model::Offset;
-use crate::record_batch::{BatchHeader, HEADER_LEN, RecordBatch};
+use crate::record_batch::{BatchHeader, Codecs, HEADER_LEN, RecordBatch};
 use crate::segment::{IndexView, OffsetEntry};
 use crate::vfs::{FileView, ReadAhead};
 
@@ -40,7 +42,11 @@ pub enum Step {
 #[derive(Debug)]
 pub struct Found {
     pub position: u64,
-    pub batch: RecordBatch,
+    pub header: BatchHeader,
+    /// Header and records, as they stand in the file.
+    pub bytes: Bytes,
+    /// Its records, or why they cannot be read though the batch is whole: this build lacks the codec, or they are too many.
+    pub batch: Result<RecordBatch>,
     /// The offsets between it and the batch before; mostly none.
     pub missing: Range<Offset>,
 }
@@ -66,6 +72,7 @@ pub struct LogWalk {
     next: Option<Offset>,
     /// The offset that is due behind the last batch, where it is known.
     successor: Option<Offset>,
+    codecs: Arc<Codecs>,
     /// To confirm a place behind damage.
     index: Option<IndexView<OffsetEntry>>,
     /// How many bytes may still be read to confirm places, so that a file which is made to deceive ends, too.
@@ -84,11 +91,12 @@ struct Bad {
 
 impl LogWalk {
     /// Over the first `len` bytes of the log of the segment at `base`; `None` for a file that is a part of some log.
-    pub fn new(view: FileView, base: Option<Offset>, len: u64) -> Self {
+    pub fn new(view: FileView, base: Option<Offset>, len: u64, codecs: &Arc<Codecs>) -> Self {
+        let codecs = Arc::clone(codecs);
         let log = ReadAhead::new(view.clone(), 0);
         let patience = len.saturating_mul(4).saturating_add(1 << 20);
         let (first, next) = (base.unwrap_or_default(), base);
-        Self { log, view, len, base: first, next, successor: None, index: None, patience }
+        Self { log, view, len, base: first, next, successor: None, codecs, index: None, patience }
     }
 
     /// The offset that is due behind the last batch: the base of the next segment, say.
@@ -147,9 +155,10 @@ impl LogWalk {
         if !self.log.fill(header.size, self.left())? {
             return bad(Error::corrupt("the file became shorter while it was read").at_offset(due), false);
         }
-        let batch = match RecordBatch::parse(self.log.share(header.size)) {
-            Ok(batch) => batch,
-            Err(error) => return bad(error, false),
+        let bytes = self.log.share(header.size);
+        let batch = match RecordBatch::parse(bytes.clone(), &self.codecs) {
+            Err(error) if error.is_corruption() => return bad(error, false),
+            batch => batch,
         };
         if self.has_other_offsets(&header, due, behind)? {
             let (first, last) = (header.base_offset, header.last_offset());
@@ -158,7 +167,7 @@ impl LogWalk {
         }
         self.log.skip(header.size);
         self.next = Some(header.next_offset());
-        Ok(Ok(Found { position, batch, missing: due..header.base_offset }))
+        Ok(Ok(Found { position, header, bytes, batch, missing: due..header.base_offset }))
     }
 
     /// Whether the offset of a batch, which no checksum covers, is another one than it was: it does not rise, it lies out

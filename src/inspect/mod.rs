@@ -26,6 +26,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::{IoContext, Result};
+use crate::record_batch::Codecs;
 use crate::vfs::{OsVfs, Vfs};
 
 pub use crate::producer_snapshot::ProducerState;
@@ -37,6 +38,13 @@ pub use item::{BatchInfo, Content, DamageInfo, Item, Marker, SlotInfo, TopicInfo
 pub use items::Items;
 pub use salvage::{Salvage, SalvageReport};
 pub use verify::Verify;
+
+/// More bytes than this, decompressed, and a batch is not looked into: what a broker reads, too, if nothing else is said.
+const MOST_DECOMPRESSED: usize = 256 * 1024 * 1024;
+
+fn codecs() -> Arc<Codecs> {
+    Codecs::new(MOST_DECOMPRESSED)
+}
 
 /// Shows what stands in a file or a directory: batches, index entries, checkpoints, snapshots, whatever is there.
 ///

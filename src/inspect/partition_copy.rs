@@ -44,8 +44,8 @@ enum Then {
 }
 
 impl PartitionCopy<'_, '_> {
-    /// Copies the partition; returns where it ends now.
-    pub fn run(mut self) -> Result<ProvenEnd> {
+    /// Copies the partition; returns where it ends now, with its newest leader epoch.
+    pub fn run(mut self) -> Result<(ProvenEnd, Option<LeaderEpoch>)> {
         let mut copy = LogCopy::new(Arc::clone(self.vfs), self.to, self.config.clone());
         let epochs = self.epochs();
         let bases = self.bases();
@@ -142,7 +142,7 @@ impl PartitionCopy<'_, '_> {
         let len = file.size().doing("measure", &path)?;
         let slot = self.place.proven.filter(|slot| self.proof == Proof::All && slot.segment == base);
         let index = offset_index(self.vfs.as_ref(), &path, base);
-        let mut walk = LogWalk::new(FileView::Read(file), Some(base), len)
+        let mut walk = LogWalk::new(FileView::Read(file), Some(base), len, &self.out.codecs)
             .before(next.or(slot.map(|slot| slot.offset)))
             .with_index(index);
         let (mut is_begun, mut end) = (false, due.unwrap_or(base).max(base));
@@ -155,16 +155,16 @@ impl PartitionCopy<'_, '_> {
                     let Some(epoch) = self.accept(base, &found, end, epochs, copy) else {
                         return Ok((end, Then::Ends));
                     };
-                    if found.batch.base_offset() < end {
+                    if found.header.base_offset < end {
                         continue;
                     }
                     if !is_begun {
                         copy.begin_segment(base, epoch)?;
                         is_begun = true;
                     }
-                    copy.push(&found.batch, epoch)?;
+                    copy.push(&found.header, &found.bytes, epoch)?;
                     self.out.count(&found);
-                    end = found.batch.next_offset();
+                    end = found.header.next_offset();
                 }
                 Step::Damaged(place) => {
                     let is_proven = self.proof.covers(base, place.bytes.start, place.offsets.start);
@@ -196,7 +196,7 @@ impl PartitionCopy<'_, '_> {
         epochs: Option<&LeaderEpochs>,
         copy: &LogCopy,
     ) -> Option<LeaderEpoch> {
-        let header = found.batch.header();
+        let header = &found.header;
         let bytes = found.position..found.position.saturating_add(header.size as u64);
         let offsets = header.base_offset..header.next_offset();
         let is_proven = self.proof.covers(base, bytes.start, offsets.start);

@@ -21,6 +21,11 @@ const RESTORE: &str = "nothing can make it again: restore it from a copy, or sal
 const WRITTEN_ANEW: &str =
     "no record is concerned: it is written anew when the directory is opened and closed";
 
+/// Kafka's, with which a cluster begins.
+const BOOTSTRAP: &str = "bootstrap.checkpoint";
+/// Kafka's, of segments that lie elsewhere.
+const REMOTE_INDEXES: &str = "remote-log-index-cache";
+
 /// Looks at everything but the partitions.
 pub fn check(survey: &Survey, out: &mut Verifying<'_>) {
     if survey.kind == DirectoryKind::Ottla {
@@ -125,13 +130,10 @@ fn check_checkpoint(survey: &Survey, name: &str) -> Result<(), String> {
 
 /// What stands at the root and is nobody's.
 fn check_entry(survey: &Survey, entry: &DirEntry, out: &mut Verifying<'_>) {
+    if is_known(entry) {
+        return;
+    }
     let what = match entry.kind {
-        EntryKind::File
-            if FileKind::of(&entry.name).0 != FileKind::Unknown || entry.name.starts_with('.') =>
-        {
-            return;
-        }
-        EntryKind::Directory if entry.name == CLUSTER_METADATA || entry.name == "lost+found" => return,
         EntryKind::Directory if parse_partition_dir(&entry.name).is_some() => {
             if survey.manifest.is_err() || !is_unnamed(survey, &entry.name) {
                 return;
@@ -153,6 +155,17 @@ fn check_entry(survey: &Survey, entry: &DirEntry, out: &mut Verifying<'_>) {
     };
     let advice = "it is left alone; remove it, or move it away, if it is nobody's";
     out.add(Finding::new(FindingKind::Foreign, Severity::Note, survey.root.join(&entry.name), what, advice));
+}
+
+fn is_known(entry: &DirEntry) -> bool {
+    let name = entry.name.as_str();
+    match entry.kind {
+        EntryKind::File => {
+            FileKind::of(name).0 != FileKind::Unknown || name == BOOTSTRAP || name.starts_with('.')
+        }
+        EntryKind::Directory => [CLUSTER_METADATA, REMOTE_INDEXES, "lost+found"].contains(&name),
+        EntryKind::Other => false,
+    }
 }
 
 /// Whether the manifest knows nothing of the directory of a partition.

@@ -13,12 +13,12 @@ use super::partition_copy::PartitionCopy;
 use super::segment_check::{Proof, is_missing, plain};
 use super::survey::{DirectoryKind, PartitionPlace, Survey};
 use super::verify::{Verify, total};
-use crate::broker::{Manifest, TopicEntry, TopicState, encode_partition_metadata};
+use crate::broker::{AdoptedEnd, Manifest, TopicEntry, TopicState, encode_partition_metadata};
 use crate::config::{Durability, TopicConfig};
 use crate::ends_file::{EndsFile, Owner, ProvenEnd};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::file_name::{ENDS, MANIFEST, PARTITION_METADATA, partition_dir};
-use crate::model::{PartitionId, TopicId, TopicName};
+use crate::model::{LeaderEpoch, PartitionId, TopicId, TopicName};
 use crate::vfs::{EntryKind, OsVfs, Vfs, replace_file};
 
 /// How [`salvage`](super::salvage) is done.
@@ -198,14 +198,19 @@ fn copy(
     let mut partitions: usize = 0;
     for (name, topic) in topics {
         let owners = (0..topic.config.partitions).map(|partition| Owner { topic: topic.id, partition });
+        let mut entry = TopicEntry::new(topic.id, TopicState::Live, topic.config.clone());
         for slot in ends.claim(owners) {
             let partition = slot.owner().partition;
             out.partition = Some((name.as_str().to_owned(), partition));
-            let end = copy_partition(survey, name, topic, partition, to, out)?;
+            let (end, epoch) = copy_partition(survey, name, topic, partition, to, out)?;
             slot.publish(end, Duration::ZERO);
+            // Up to there the log may hold transactions, which readers then look for.
+            let kafka_end = topic.places.get(&partition).map_or(0, |place| place.kafka_end);
+            if kafka_end > 0 {
+                entry.adopted.insert(partition, AdoptedEnd { offset: end.offset.min(kafka_end), epoch });
+            }
             partitions = partitions.saturating_add(1);
         }
-        let entry = TopicEntry { id: topic.id, state: TopicState::Live, config: topic.config.clone() };
         manifest.topics.insert(name.clone(), entry);
     }
     out.partition = None;
@@ -234,7 +239,7 @@ fn copy_partition(
     partition: PartitionId,
     to: &Path,
     out: &mut Verifying<'_>,
-) -> Result<ProvenEnd> {
+) -> Result<(ProvenEnd, Option<LeaderEpoch>)> {
     let dir: PathBuf = to.join(partition_dir(name, partition));
     make_dir(survey.vfs.as_ref(), &dir)?;
     let nothing = PartitionPlace {

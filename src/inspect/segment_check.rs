@@ -126,7 +126,9 @@ impl SegmentCheck<'_> {
         };
         let index = offset_index(self.vfs, &path, self.base);
         let view = FileView::Read(file);
-        let mut walk = LogWalk::new(view, Some(self.base), limit).before(self.successor()).with_index(index);
+        let mut walk = LogWalk::new(view, Some(self.base), limit, &out.codecs)
+            .before(self.successor())
+            .with_index(index);
         let mut indexes = self.indexes(limit, out);
         let checked = self.walk(&mut walk, &path, &mut indexes, out);
         self.finish(indexes, out);
@@ -169,7 +171,7 @@ impl SegmentCheck<'_> {
                     }
                     indexes.on_batch(&found, self.base);
                     out.count(&found);
-                    (checked.end, checked.position) = (found.batch.next_offset(), position);
+                    (checked.end, checked.position) = (found.header.next_offset(), position);
                     checked.meets_proof |= self.is_proof(&checked);
                 }
                 Step::Damaged(place) => {
@@ -218,7 +220,7 @@ impl SegmentCheck<'_> {
 
     /// The leader epoch of a batch lies outside its checksum; that it is the one of its offset is known here.
     fn note_epoch(&self, found: &Found, odd: &mut Option<OddEpochs>, path: &Path, out: &mut Verifying<'_>) {
-        let header = found.batch.header();
+        let header = &found.header;
         let known = self.epochs.map(|epochs| epochs.at(header.base_offset));
         let is_right = header.base_offset < self.kafka_end
             || known.is_none_or(|known| known.map(u32::cast_signed) == Some(header.leader_epoch));
@@ -328,7 +330,7 @@ impl SegmentCheck<'_> {
 
 impl Indexes {
     fn on_batch(&mut self, found: &Found, base: Offset) {
-        let header = found.batch.header();
+        let header = &found.header;
         if let Some(index) = &mut self.offset {
             index.on_batch(found.position, header.last_offset().saturating_sub(base));
         }
@@ -336,7 +338,7 @@ impl Indexes {
             index.on_batch(header, base);
         }
         if let Some(index) = &mut self.transactions {
-            index.on_batch(&found.batch);
+            index.on_batch(found);
         }
     }
 

@@ -111,7 +111,7 @@ impl Survey {
                 proven: id.and_then(|topic| proven.get(&Owner { topic, partition }).copied()),
                 recovery_point,
                 kafka_end: match self.kind {
-                    DirectoryKind::Ottla => 0,
+                    DirectoryKind::Ottla => entry.map_or(0, |entry| entry.adopted_end(partition)),
                     DirectoryKind::Kafka => Offset::MAX,
                 },
             }

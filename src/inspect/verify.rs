@@ -14,6 +14,7 @@ use super::survey::{PartitionPlace, Survey};
 use crate::error::{IoContext, Result};
 use crate::file_name::SegmentFile;
 use crate::model::{Offset, PartitionId};
+use crate::record_batch::Codecs;
 use crate::vfs::{OpenMode, OsVfs, Vfs};
 
 /// Progress is told each time that so many bytes were read.
@@ -96,6 +97,7 @@ pub struct Verifying<'a> {
     pub report: VerifyReport,
     /// The partition that is looked at.
     pub partition: Option<(String, PartitionId)>,
+    pub codecs: Arc<Codecs>,
     progress: Option<Box<dyn FnMut(Progress) + 'a>>,
     done: Progress,
     untold: u64,
@@ -104,7 +106,14 @@ pub struct Verifying<'a> {
 impl<'a> Verifying<'a> {
     pub fn new(progress: Option<Box<dyn FnMut(Progress) + 'a>>, total: u64) -> Self {
         let done = Progress { done: 0, total };
-        Self { report: VerifyReport::default(), partition: None, progress, done, untold: 0 }
+        Self {
+            report: VerifyReport::default(),
+            partition: None,
+            codecs: super::codecs(),
+            progress,
+            done,
+            untold: 0,
+        }
     }
 
     pub fn add(&mut self, mut finding: Finding) {
@@ -123,8 +132,8 @@ impl<'a> Verifying<'a> {
 
     pub fn count(&mut self, found: &Found) {
         self.report.batches += 1;
-        self.report.records += u64::from(found.batch.header().records_count);
-        self.report.bytes += found.batch.size() as u64;
+        self.report.records += u64::from(found.header.records_count);
+        self.report.bytes += found.header.size as u64;
     }
 
     /// So many bytes more were read.

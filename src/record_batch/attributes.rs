@@ -69,10 +69,6 @@ impl Attributes {
 impl Attributes {
     const DELETE_HORIZON: i16 = 1 << 6;
 
-    pub fn is_transactional(self) -> bool {
-        self.0 & Self::TRANSACTIONAL != 0
-    }
-
     pub fn has_delete_horizon(self) -> bool {
         self.0 & Self::DELETE_HORIZON != 0
     }

@@ -171,12 +171,8 @@ impl RecordBatch {
         self.records.len().saturating_add(HEADER_LEN)
     }
 
-    /// All of it, header and records, as it stands in the file.
-    pub(crate) fn bytes(&self) -> &Bytes {
-        &self.bytes
-    }
-
-    pub(crate) fn header(&self) -> &BatchHeader {
+    #[cfg(test)]
+    pub(super) fn header(&self) -> &BatchHeader {
         &self.header
     }
 

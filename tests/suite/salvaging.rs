@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use ottla::inspect::{FindingKind, SalvageReport, Severity, salvage};
 use ottla::internals::{MemoryVfs, OpenMode, Vfs, open_on, salvage_on, verify_on};
-use ottla::{Broker, ErrorKind, Partition, Record, Start, TopicConfig};
+use ottla::{Broker, ErrorKind, Isolation, Partition, Record, Start, TopicConfig};
 
 use crate::inspecting::{BATCHES, hex};
+use crate::kafka_fixtures::{Line, Read};
 use crate::support::{ROOT, TempDir, options, send_all, values};
 use crate::verifying::{complete, content, files, path, replace};
 
@@ -290,4 +291,57 @@ fn nothing_is_overwritten_and_no_owner_disturbed() {
     assert_eq!((report.records, report.left.len()), (1, 0));
     let broker = options().open(&to).unwrap();
     assert_eq!(values(&broker.topic("t").unwrap().partition(0).unwrap()).unwrap(), [b"kept"]);
+}
+
+/// The log directory of a Kafka broker that was stopped, or killed, as the fixtures have it.
+fn kafkas(dir: &str) -> MemoryVfs {
+    let vfs = MemoryVfs::new();
+    vfs.create_dir(&path("")).unwrap();
+    let put = |name: &str, bytes: &[u8]| {
+        vfs.open(&path(name), OpenMode::CreateNew).unwrap().write_at(bytes, 0).unwrap();
+    };
+    for entry in std::fs::read_dir(crate::kafka_fixtures::root().join(dir)).unwrap().map(Result::unwrap) {
+        let name = entry.file_name().into_string().unwrap();
+        if entry.path().is_file() {
+            put(&name, &std::fs::read(entry.path()).unwrap());
+            continue;
+        }
+        vfs.create_dir(&path(&name)).unwrap();
+        for file in std::fs::read_dir(entry.path()).unwrap().map(Result::unwrap) {
+            let inside = format!("{name}/{}", file.file_name().to_str().unwrap());
+            put(&inside, &std::fs::read(file.path()).unwrap());
+        }
+    }
+    vfs
+}
+
+#[test]
+fn what_a_real_kafka_wrote_is_sound_and_is_salvaged_whole() {
+    for (dir, is_clean) in [("stopped", true), ("killed", false)] {
+        let source = kafkas(dir);
+        let report = verify_on(Arc::new(source.clone()), Path::new(ROOT)).unwrap();
+        assert_eq!(report.findings, [], "{dir}");
+        assert_eq!(report.is_clean, is_clean);
+        println!(
+            "{dir}: {} batches, {} records, {} index entries",
+            report.batches, report.records, report.index_entries
+        );
+
+        let (report, _, broker) = salvaged(&source);
+        assert_eq!(report.left, [], "{dir}");
+        for fixture in crate::kafka_fixtures::all() {
+            let name = fixture.name.strip_prefix(&format!("{dir}/"));
+            let Some((topic, partition)) = name.and_then(|name| name.rsplit_once('-')) else { continue };
+            let partition = broker.topic(topic).unwrap().partition(partition.parse().unwrap()).unwrap();
+            for isolation in [Isolation::ReadCommitted, Isolation::ReadUncommitted] {
+                let read = Read::all(&partition, isolation).unwrap();
+                assert!(read.error.is_none(), "{}: {:?}", fixture.name, read.error);
+                let content =
+                    |line: &Line| (line.offset, line.timestamp, line.key.clone(), line.value.clone());
+                let found: Vec<_> = read.lines.iter().map(content).collect();
+                let expected: Vec<_> = fixture.expected.lines(isolation).iter().map(content).collect();
+                assert_eq!(found, expected, "{}, {isolation:?}", fixture.name);
+            }
+        }
+    }
 }
