@@ -131,12 +131,12 @@ impl Change<'_> {
 
 /// Cuts what is not whole, and begins a segment behind what Kafka has written. Doing it again changes nothing.
 fn mend(context: &LogContext, taken: &Taken, copy: Option<PathBuf>) -> Result<Option<PartitionRecovery>> {
-    let LogContext { dir, config, clock, .. } = context;
+    let LogContext { dir, config, clock, codecs, .. } = context;
     let (vfs, end) = (dir.vfs().as_ref(), taken.end);
     taken.deleted.iter().try_for_each(|path| vfs.remove_file(path).doing("remove", path))?;
     let outcome = taken.cut.as_ref().map(|cut| cut_back(context, cut, copy)).transpose()?.unwrap_or_default();
     if let Some(from) = taken.cut.as_ref().and_then(|cut| cut.unproven.first()) {
-        transaction_indexes::rebuild(dir, *from, end.offset, taken.has_transactions)?;
+        transaction_indexes::rebuild(dir, codecs, *from, end.offset, taken.has_transactions)?;
     }
     if let Some(epochs) = &taken.more_epochs {
         epochs.stage(vfs, dir.path())?;

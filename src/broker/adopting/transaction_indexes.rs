@@ -9,20 +9,26 @@ use crate::broker::producer_snapshots;
 use crate::error::{IoContext, Result};
 use crate::file_name::SegmentFile;
 use crate::model::Offset;
-use crate::record_batch::{BatchHeader, ControlRecord, RecordBatch};
+use crate::record_batch::{BatchHeader, Codecs, ControlRecord, RecordBatch};
 use crate::segment::{AbortedTransaction, SealedSegment, SegmentDir, segment_bases};
 use crate::vfs::{DirEntry, EntryKind, replace_file};
 
 /// Writes the index of every segment from the one at `from` on that has aborted transactions, and removes the others, as
 /// well as producer snapshots from behind the end, which tell of what was cut. Without transactions in those segments
 /// nothing of them is read.
-pub fn rebuild(dir: &SegmentDir, from: Offset, end: Offset, has_transactions: bool) -> Result<()> {
+pub fn rebuild(
+    dir: &SegmentDir,
+    codecs: &Codecs,
+    from: Offset,
+    end: Offset,
+    has_transactions: bool,
+) -> Result<()> {
     let entries = dir.vfs().read_dir(dir.path()).doing("list", dir.path())?;
     let stale = producer_snapshots::offsets(&entries).into_iter().filter(|offset| *offset > end);
     for offset in stale {
         remove(dir, SegmentFile::ProducerSnapshot, offset)?;
     }
-    let aborted = if has_transactions { aborted(dir, &entries, from, end)? } else { BTreeMap::new() };
+    let aborted = if has_transactions { aborted(dir, codecs, &entries, from, end)? } else { BTreeMap::new() };
     for base in indexes(&entries).into_iter().filter(|base| *base >= from) {
         if !aborted.contains_key(&base) {
             remove(dir, SegmentFile::TransactionIndex, base)?;
@@ -54,6 +60,7 @@ fn indexes(entries: &[DirEntry]) -> Vec<Offset> {
 /// The aborted transactions whose marker lies in a segment from the one at `from` on, by segment.
 fn aborted(
     dir: &SegmentDir,
+    codecs: &Codecs,
     entries: &[DirEntry],
     from: Offset,
     end: Offset,
@@ -69,7 +76,7 @@ fn aborted(
                 continue;
             }
             let is_control = header.attributes.is_control();
-            let marker = if is_control { RecordBatch::parse(bytes)?.control_record() } else { None };
+            let marker = if is_control { RecordBatch::parse(bytes, codecs)?.control_record() } else { None };
             let ended = open.take(&header, marker);
             if base >= from {
                 aborted.entry(base).or_default().extend(ended);
