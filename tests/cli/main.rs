@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod commands;
+mod exchange;
 mod streams;
 mod support;
 mod terminal;

@@ -363,7 +363,7 @@ fn a_hand_over_that_is_interrupted_is_finished_by_the_next() {
             points += 1;
             let mut after = vec![(vfs.restart(), "killed".to_owned())];
             for profile in [CrashProfile::Strict, CrashProfile::Ordered, CrashProfile::Adversarial] {
-                after.extend(vfs.images(profile, 4, point).map(|image| (image.vfs, image.description)));
+                after.extend(vfs.images(profile, 10, point).map(|image| (image.vfs, image.description)));
             }
             for (vfs, description) in after {
                 let what = format!("give up {gives_up}, call {point}: {description}");

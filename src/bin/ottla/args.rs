@@ -42,6 +42,22 @@ Format:
   %K and %S the sizes of key and value in bytes, -1 for null; %R that of the value in 4 bytes, big-endian
   \\n \\r \\t \\\\ \\xHH bytes; %% a percent sign. A null key or value prints nothing.";
 
+const ADOPT_EXAMPLES: &str = "\
+Examples:
+  ottla adopt /var/lib/kafka
+  ottla --dir /var/lib/kafka topic list
+  ottla adopt --undo /var/lib/kafka
+
+The broker has to be stopped. Until the directory is given back, none starts on it.";
+
+const HAND_OVER_EXAMPLES: &str = "\
+Examples:
+  kafka-topics.sh --create --topic orders --partitions 3 …    # and then stop the broker
+  ottla hand-over orders --to /var/lib/kafka
+  ottla hand-over orders --to /var/lib/kafka --move
+
+Every record keeps its offset. After a crash, run it again.";
+
 /// Apache Kafka's commit log, in a directory: topics, records in, records out.
 #[derive(Debug, Parser)]
 #[command(name = "ottla", version, after_help = EXAMPLES, propagate_version = true)]
@@ -67,6 +83,10 @@ pub enum Command {
     Produce(Produce),
     /// Print the records of a topic, from its start to its high watermark
     Consume(Consume),
+    /// Take over the log directory of a stopped Kafka broker, or give it back
+    Adopt(Adopt),
+    /// Put a topic into the log directory of a stopped Kafka broker that has created it
+    HandOver(HandOver),
 }
 
 #[derive(Debug, Subcommand)]
@@ -144,6 +164,35 @@ pub struct Consume {
     /// How a record is printed, in kcat's letters
     #[arg(long, value_name = "FMT", default_value = "%s\\n", conflicts_with = "json")]
     pub format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = ADOPT_EXAMPLES)]
+pub struct Adopt {
+    /// The broker's log directory
+    pub directory: PathBuf,
+
+    /// Give a directory that was adopted back to Kafka, with what was appended since
+    #[arg(long, conflicts_with = "config")]
+    pub undo: bool,
+
+    /// A setting of every topic, by Kafka's name; may be repeated. Kafka's own settings are not in the directory
+    #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
+    pub config: Vec<(String, String)>,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = HAND_OVER_EXAMPLES)]
+pub struct HandOver {
+    pub topic: String,
+
+    /// The broker's log directory, in which it has created the topic with as many partitions
+    #[arg(long, value_name = "LOG_DIR")]
+    pub to: PathBuf,
+
+    /// Delete the topic here, once the copy is on stable storage and was compared
+    #[arg(long = "move")]
+    pub give_up: bool,
 }
 
 /// Where to begin; at the log start if nothing is said.

@@ -3,10 +3,12 @@
 //! A user of the library like any other: it sees nothing but the public interface.
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod adopt;
 mod args;
 mod consume;
 mod failure;
 mod format;
+mod hand_over;
 mod intake;
 mod json;
 mod lines;
@@ -16,6 +18,7 @@ mod produce;
 mod progress;
 mod sender;
 mod session;
+mod settings;
 mod topic;
 
 use std::process::ExitCode;
@@ -46,5 +49,7 @@ fn run(args: &Args, output: Output) -> Result<(), Failure> {
         Command::Topic(command) => topic::run(command, &session, output),
         Command::Produce(produce) => produce::run(produce, &session, output),
         Command::Consume(consume) => consume::run(consume, &session, output),
+        Command::Adopt(adopt) => adopt::run(adopt, output),
+        Command::HandOver(hand_over) => hand_over::run(hand_over, &args.dir, output),
     }
 }

@@ -35,6 +35,18 @@ impl Progress {
         Self::new(size, if size.is_some() { INPUT } else { ENDLESS_INPUT })
     }
 
+    /// In bytes, of which somebody says later how many there are.
+    pub fn of_bytes() -> Self {
+        Self::new(None, INPUT)
+    }
+
+    pub fn show_of(&self, done: u64, all: u64) {
+        if self.is_drawn() {
+            self.0.set_length(all);
+        }
+        self.show(done, "");
+    }
+
     /// In records. Where they go to the terminal themselves, nothing is drawn between them.
     pub fn of_records(all: u64) -> Self {
         if io::stdout().is_terminal() { Self(ProgressBar::hidden()) } else { Self::new(Some(all), RECORDS) }

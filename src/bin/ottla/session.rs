@@ -12,7 +12,7 @@ use crate::output::Output;
 use crate::progress::Progress;
 
 /// A disk that hangs for longer has lost us.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Whether a command makes a data directory where there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl Session {
             .map_err(|error| {
                 Failure::from(error).hint(
                     ErrorKind::DirectoryNotOurs,
-                    "--dir or OTTLA_DIR names another, `ottla topic create` makes one",
+                    "--dir or OTTLA_DIR names another, `ottla topic create` makes one, and `ottla adopt` takes over a broker's",
                 )
             })?;
         for cut in cuts(broker.recovery_report()) {

@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::session::{Missing, Session};
+use crate::settings::with_settings;
 
 pub fn run(command: &args::Topic, session: &Session, output: Output) -> Result<(), Failure> {
     match command {
@@ -49,10 +50,6 @@ pub fn run(command: &args::Topic, session: &Session, output: Output) -> Result<(
             output.print(&Done::Deleted(name))
         }),
     }
-}
-
-fn with_settings(config: TopicConfig, settings: &[(String, String)]) -> Result<TopicConfig, Failure> {
-    Ok(settings.iter().try_fold(config, |config, (name, value)| config.set(name, value))?)
 }
 
 /// What was done, in Kafka's words.

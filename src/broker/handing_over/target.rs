@@ -101,15 +101,12 @@ impl Target {
         remove_dir(self.vfs.as_ref(), &self.root.join(stray_dir(&self.name, partition, self.id)))
     }
 
-    /// Puts what was gathered in the place of the empty partition. Whatever a crash leaves, the partition is empty,
+    /// Puts what was gathered, and synced, in the place of the empty partition. Whatever a crash leaves, the partition is empty,
     /// complete, or about to be exchanged.
     pub fn exchange(&self, partition: PartitionId) -> Result<()> {
         let live = self.partition(partition).path().to_owned();
         let incoming = live.join(INCOMING);
         let complete = self.root.join(stray_dir(&self.name, partition, self.id));
-        for dir in [&incoming, &live] {
-            self.vfs.sync_dir(dir).doing("sync", dir)?;
-        }
         self.vfs.rename(&incoming, &complete).doing("rename", &incoming)?;
         self.sync_root()?;
         let dead = self.root.join(deleting_dir(&self.name, partition, self.id));
