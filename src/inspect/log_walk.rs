@@ -93,7 +93,7 @@ impl LogWalk {
     /// Over the first `len` bytes of the log of the segment at `base`; `None` for a file that is a part of some log.
     pub fn new(view: FileView, base: Option<Offset>, len: u64, codecs: &Arc<Codecs>) -> Self {
         let codecs = Arc::clone(codecs);
-        let log = ReadAhead::new(view.clone(), 0);
+        let log = ReadAhead::of_whole(view.clone());
         let patience = len.saturating_mul(4).saturating_add(1 << 20);
         let (first, next) = (base.unwrap_or_default(), base);
         Self { log, view, len, base: first, next, successor: None, codecs, index: None, patience }

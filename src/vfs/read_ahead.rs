@@ -10,6 +10,8 @@ use super::FileView;
 /// out again without asking the operating system, and what a processor's cache keeps until it is looked at.
 const MIN_PIECE: usize = 8 * 1024;
 const MAX_PIECE: usize = 64 * 1024;
+/// The pieces of who reads on to the end in any case: larger ones move less of what is left of the one before.
+const WHOLE_PIECE: usize = 256 * 1024;
 
 /// The bytes of a file from some position on, as far as they were read.
 ///
@@ -25,11 +27,18 @@ pub struct ReadAhead {
     used: usize,
     filled: usize,
     piece: usize,
+    most: usize,
 }
 
 impl ReadAhead {
     pub fn new(view: FileView, position: u64) -> Self {
-        Self { view, position, buffer: Bytes::new(), used: 0, filled: 0, piece: MIN_PIECE }
+        let (piece, most) = (MIN_PIECE, MAX_PIECE);
+        Self { view, position, buffer: Bytes::new(), used: 0, filled: 0, piece, most }
+    }
+
+    /// The same for who reads the whole file: in larger pieces from the first one on.
+    pub fn of_whole(view: FileView) -> Self {
+        Self { piece: WHOLE_PIECE, most: WHOLE_PIECE, ..Self::new(view, 0) }
     }
 
     /// Where the next byte lies.
@@ -54,7 +63,7 @@ impl ReadAhead {
             (self.used, self.filled) = (0, self.buffer.len());
         } else {
             self.read_piece(self.piece.max(len).min(left))?;
-            self.piece = self.piece.saturating_mul(2).min(MAX_PIECE);
+            self.piece = self.piece.saturating_mul(2).min(self.most);
         }
         Ok(self.bytes().len() >= len)
     }
