@@ -11,7 +11,7 @@ use ottla::{Broker, ErrorKind, Isolation, Partition, Record, Start, TopicConfig}
 
 use crate::inspecting::{BATCHES, hex};
 use crate::kafka_fixtures::{Line, Read};
-use crate::support::{ROOT, TempDir, options, send_all, values};
+use crate::support::{ROOT, TempDir, encode_batch, options, send_all, values};
 use crate::verifying::{complete, content, files, path, replace};
 
 const OUT: &str = "/salvaged";
@@ -344,4 +344,32 @@ fn what_a_real_kafka_wrote_is_sound_and_is_salvaged_whole() {
             }
         }
     }
+}
+
+#[test]
+fn behind_a_torn_tail_nothing_is_kept_that_was_not_proven() {
+    let source = complete();
+    source.remove_file(&path(".kafka_cleanshutdown")).unwrap();
+    let logs = files(&source).into_iter().filter(|name| name.starts_with("a-0") && name.ends_with(".log"));
+    let log = logs.max().unwrap();
+    let mut behind = encode_batch(19, &[(19, 1, Record::new("never promised"))]);
+    behind[15] = 1;
+    replace(&source, &log, &[content(&source, &log), vec![7; 100], behind].concat());
+    let (report, _, broker) = salvaged(&source);
+    assert_eq!(report.left.len(), 1, "{:#?}", report.left);
+    assert_eq!(records(&broker.topic("a").unwrap().partition(0).unwrap()), all_of_a());
+}
+
+#[test]
+fn a_directory_that_was_taken_over_from_kafka_is_sound() {
+    let vfs = kafkas("stopped");
+    let broker = open_on(options().adopt(true), Arc::new(vfs.clone()), Path::new(ROOT)).unwrap();
+    send_all(&broker.topic("compacted").unwrap(), ["ours"]).unwrap();
+    broker.close(TIMEOUT).unwrap();
+    let report = verify_on(Arc::new(vfs.clone()), Path::new(ROOT)).unwrap();
+    assert!(report.is_sound(), "{:#?}", report.findings);
+    let (report, _, broker) = salvaged(&vfs);
+    assert_eq!(report.left, []);
+    let partition = broker.topic("compacted").unwrap().partition(0).unwrap();
+    assert!(records(&partition).values().any(|value| value == b"ours"));
 }
