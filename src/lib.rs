@@ -41,6 +41,11 @@
 //! | read on as records come | [`Batches::follow`] |
 //! | read several partitions, and wait for more | [`Consumer`] |
 //! | go on after a disk had a bad moment | [`Partition::reopen`] |
+//! | compress | [`Compression`], [`Producer::compression`] (features `gzip`, `snappy`, `lz4`, `zstd`) |
+//! | read what Kafka's producers wrote in transactions | [`Isolation`] |
+//! | take over a Kafka broker's directory, and give it back | [`BrokerOptions::adopt`], [`Broker::undo_adoption`] |
+//! | put a topic into a Kafka broker's directory | [`HandOver`] |
+//! | look into files, verify a directory, salvage what is sound of one | [`inspect`] |
 //! | test a service without a disk, or move its time | `Broker::in_memory`, `ManualClock` (feature `test-util`) |
 //!
 //! # Files
@@ -57,14 +62,16 @@
 //! | `.kafka_cleanshutdown` | that the last stop was an orderly one | everything is looked at |
 //! | `*-offset-checkpoint` | what Kafka wants to know | written anew, with a [note](RecoveryReport::notes) |
 //! | `ottla.reserve` | space for the day when the disk is full | set aside again |
+//! | `meta.properties.adopted` | whose directory it was before it was taken over | it cannot be given back |
+//! | `ottla.returning` | that the directory is on its way back to Kafka | undo the adoption once more |
 //! | `.lock` | who has the directory open | made again |
 //!
 //! An error that concerns partitions alone can be [confined to them](BrokerOptions::isolate_damage).
 //!
 //! # What it does not do yet
 //!
-//! Retention, compaction, compressed batches, consumer groups, transactions and an async stream of a consumer's records
-//! are not there. It runs on Linux.
+//! Retention, compaction, consumer groups, transactions of its own and an async stream of a consumer's records are not there.
+//! It runs on Linux.
 //!
 //! # From async code
 //!
