@@ -1,6 +1,7 @@
 //! The numbers and names that every floor speaks: offsets, timestamps, topics, records, places to begin.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -56,6 +57,39 @@ pub enum Isolation {
     ReadCommitted,
     /// `read_uncommitted`: those of transactions that were aborted, or have not ended, too.
     ReadUncommitted,
+}
+
+/// Reads what [`Display`](fmt::Display) writes, as it stands in Kafka's `isolation.level`.
+///
+/// ```
+/// use ottla::Isolation;
+/// assert_eq!("read_uncommitted".parse::<Isolation>()?, Isolation::ReadUncommitted);
+/// assert_eq!(Isolation::default().to_string(), "read_committed");
+/// # Ok::<(), ottla::Error>(())
+/// ```
+impl FromStr for Isolation {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "read_committed" => Ok(Self::ReadCommitted),
+            "read_uncommitted" => Ok(Self::ReadUncommitted),
+            _ => {
+                let what = format!("isolation.level={text} is not possible");
+                let error = Error::new(ErrorKind::InvalidConfig, what);
+                Err(error.advise("it takes read_committed or read_uncommitted"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Isolation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ReadCommitted => "read_committed",
+            Self::ReadUncommitted => "read_uncommitted",
+        })
+    }
 }
 
 /// An offset together with the leader epoch of what stands before it: a place to come back to.
