@@ -101,8 +101,6 @@ impl Cursor {
                 }
             };
             match scan.peek()? {
-                // A gap before it; what lies behind is another thing.
-                Some(header) if header.base_offset == until && log.may_lack(self.next) => self.next = until,
                 Some(header) => return self.check(header, log, life, until).map(Some),
                 None if is_new => self.next = self.behind_segment(log, until)?,
                 None => {}

@@ -73,6 +73,22 @@ fn a_flipped_bit_in_a_log_is_an_error_where_it_is() {
     assert!(tried > 4000, "{tried}");
 }
 
+/// The offset of a batch lies outside its checksum.
+#[test]
+fn another_offset_is_noticed_unless_a_gap_hides_it() {
+    let host = Host::new(true);
+    for fixture in all().iter().filter(|fixture| fixture.is_compacted()) {
+        for name in fixture.logs() {
+            let starts = boundaries(&fixture.files[name]);
+            for start in &starts[..starts.len() - 1] {
+                for bit in 0..64 {
+                    flip_in_log(&host, fixture, name, start + 7 - bit / 8, 1 << (bit % 8));
+                }
+            }
+        }
+    }
+}
+
 fn flip_in_log(host: &Host, fixture: &Fixture, name: &str, position: usize, bit: u8) {
     let what = format!("{} {name}: bit {bit:#x} of byte {position}", fixture.name);
     let mut files = fixture.files.clone();
