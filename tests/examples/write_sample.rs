@@ -1,12 +1,13 @@
-//! Writes a data directory and, beside it, what was sent to it as JSON lines, for a decoder that is not ours.
+//! Writes a data directory and, beside it, what was sent to each of its topics as JSON lines, for a decoder that is not
+//! ours. There is a topic for each codec, `sample-zstd` and so on, and all are sent the same.
 //!
-//! `write_sample DIR OUT.jsonl [NAME=VALUE…]`, with configurations of the topic, or `batch.size`.
+//! `write_sample DIR OUT.jsonl [NAME=VALUE…]`, with configurations of the topics, or `batch.size`.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::Duration;
 
-use ottla::{Broker, Record, TopicConfig};
+use ottla::{Broker, Record, Topic, TopicConfig};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -22,7 +23,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     let broker = options.open(&dir)?;
-    let topic = broker.create_topic("sample", config)?;
+    for codec in ["uncompressed", "gzip", "snappy", "lz4", "zstd"] {
+        let config = config.clone().set("compression.type", codec)?;
+        write(&broker.create_topic(&format!("sample-{codec}"), config)?, &out)?;
+    }
+    broker.close(Duration::from_secs(60))?;
+    Ok(())
+}
+
+fn write(topic: &Topic, out: &str) -> Result<(), Box<dyn std::error::Error>> {
     let producer = topic.producer();
     // What is sent is written down, and not what the library reads back: two mistakes could agree.
     let mut out = std::io::BufWriter::new(std::fs::File::create(out)?);
@@ -36,7 +45,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     producer.flush()?;
     out.flush()?;
-    broker.close(Duration::from_secs(60))?;
     Ok(())
 }
 
