@@ -89,8 +89,11 @@ fn placed_by_lines(bytes: &[u8], contents: Vec<Content>) -> Vec<(u64, Content)> 
     ends.map(|(at, _)| at as u64 + 1).zip(contents).collect()
 }
 
-/// The entries of a checkpoint of offsets.
+/// The entries of a checkpoint of offsets. Kafka makes the file before it has anything to write, and reads it as empty.
 pub fn decode_offsets(bytes: &[u8]) -> Result<Vec<(String, PartitionId, Offset)>> {
+    if bytes.is_empty() {
+        return Ok(Vec::new());
+    }
     checkpoint::decode(bytes, |line| {
         let mut words = line.split_whitespace();
         let (topic, partition, offset) = (words.next()?, words.next()?, words.next()?);

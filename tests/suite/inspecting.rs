@@ -103,6 +103,8 @@ fn every_other_kind_of_file_is_shown() {
         ("t-0/leader-epoch-checkpoint", b"0\n2\n0 0\n3 1500\n".to_vec()),
         ("t-0/partition.metadata", b"version: 0\ntopic_id: rE6H2AcSSMCQ7GdNHWIEMQ".to_vec()),
         ("recovery-point-offset-checkpoint", b"0\n1\norders 0 1500\n".to_vec()),
+        // As Kafka makes it, before there is anything to write.
+        ("cleaner-offset-checkpoint", Vec::new()),
         ("meta.properties", b"#\nversion=1\nnode.id=1\ncluster.id=a\\:b\n".to_vec()),
         (".kafka_cleanshutdown", b"{\"version\":0,\"brokerEpoch\":-1}".to_vec()),
         (".lock", b"process 7\n".to_vec()),
