@@ -42,7 +42,7 @@ fn refused(place: &Place, cases: &[Case<'_>]) {
 #[test]
 fn wrong_usage() {
     let place = Place::new("usage");
-    let cases: [Case<'_>; 21] = [
+    let cases: [Case<'_>; 24] = [
         (&["no-such-command"], "", USAGE, &["unrecognized subcommand"]),
         (&["topic"], "", USAGE, &["Usage: "]),
         (&["topic", "create"], "", USAGE, &["<NAME>"]),
@@ -64,6 +64,9 @@ fn wrong_usage() {
         (&["consume", "t", "--max", "-1"], "", USAGE, &["'-1'"]),
         (&["consume", "t", "--format", "%q"], "", USAGE, &["%q means nothing"]),
         (&["consume", "t", "--format", "%s", "--json"], "", USAGE, &["cannot be used with"]),
+        (&["consume", "t", "--isolation", "serializable"], "", USAGE, &["read_committed, read_uncommitted"]),
+        (&["dump"], "", USAGE, &["<PATH>"]),
+        (&["salvage", "data"], "", USAGE, &["--to <OUT>"]),
     ];
     refused(&place, &cases);
 }

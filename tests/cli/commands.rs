@@ -8,11 +8,20 @@ use crate::support::Place;
 fn it_says_its_version_and_shows_examples() {
     let place = Place::new("help");
     assert_eq!(place.ok(&["--version"], ""), concat!("ottla ", env!("CARGO_PKG_VERSION"), "\n"));
-    for help in
-        [&["--help"][..], &["produce", "--help"], &["consume", "--help"], &["topic", "create", "--help"]]
-    {
-        assert!(place.ok(help, "").contains("Example"), "{help:?}");
+    for command in [
+        &[][..],
+        &["produce"],
+        &["consume"],
+        &["topic", "create"],
+        &["adopt"],
+        &["hand-over"],
+        &["dump"],
+        &["verify"],
+        &["salvage"],
+    ] {
+        assert!(place.ok(&[command, &["--help"]].concat(), "").contains("Example"), "{command:?}");
     }
+    assert!(place.ok(&["--help"], "").contains("Exit codes: 0 done, 1 failed, "));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod bad_input;
 mod commands;
 mod exchange;
+mod inspecting;
 mod streams;
 mod support;
 mod terminal;

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args as ClapArgs, Parser, Subcommand};
-use ottla::{Durability, Offset, PartitionId, Timestamp};
+use ottla::{Durability, Isolation, Offset, PartitionId, Timestamp};
 
 use crate::format::Format;
 
@@ -14,9 +15,10 @@ Examples:
   ottla consume orders --format '%p %o %k: %s\\n'
   ottla produce journal --create < journal.txt
   OTTLA_DIR=/var/lib/service ottla topic list
+  ottla verify && ottla dump data/orders-0 --records
 
 A directory has one owner at a time: a service that has it open is named in the error.
-Exit codes: 0 done, 1 failed, with the reason on standard error, 2 wrong usage.";
+Exit codes: 0 done, 1 failed, with the reason on standard error, 2 wrong usage, 3 damage found.";
 
 const PRODUCE_EXAMPLES: &str = "\
 Examples:
@@ -35,6 +37,7 @@ Examples:
   ottla consume orders --timestamp 2026-01-31T12:00:00Z
   ottla consume orders --format '%t-%p@%o %T %h %k=%s\\n'
   ottla consume orders --json | jq .value
+  ottla consume orders --isolation read_uncommitted    # of transactions that were aborted, too
 
 Format:
   %t topic   %p partition   %o offset   %T timestamp in milliseconds, -1 without one
@@ -57,6 +60,36 @@ Examples:
   ottla hand-over orders --to /var/lib/kafka --move
 
 Every record keeps its offset. After a crash, run it again.";
+
+const DUMP_EXAMPLES: &str = "\
+Examples:
+  ottla dump data/orders-0
+  ottla dump data/orders-0/00000000000000000000.log --records
+  ottla dump /var/lib/kafka/orders-0/00000000000000000000.timeindex
+  ottla dump data --json | jq 'select(.type == \"damage\")'
+
+It takes no lock and changes nothing; the last batch of a service that is running may be half written.
+Exit codes: 0 everything could be read, 3 there is a damaged place, which is a line, too, 1 failed.";
+
+const VERIFY_EXAMPLES: &str = "\
+Examples:
+  ottla verify data
+  ottla verify /var/lib/kafka --json | jq 'select(.severity == \"Damage\")'
+
+It takes no lock and changes nothing. A finding is one of these:
+  Damage       records, or what is known of them, are damaged or lost
+  Derived      a file is damaged that can be made again from the log
+  Unrecovered  a stop that was not in order has left it, and the next opening mends it
+  Note         worth knowing, and no damage
+Exit codes: 0 sound, 3 damaged (Damage or Derived), 1 it could not be looked at.";
+
+const SALVAGE_EXAMPLES: &str = "\
+Examples:
+  ottla salvage data --to data.salvaged
+  ottla --dir data.salvaged topic list
+
+The source is not changed, and every record keeps its offset. What was left is told, with the reason.
+Exit codes: 0 everything was kept that recovery would keep, 3 something damaged was left or is not as it was, 1 failed.";
 
 /// Apache Kafka's commit log, in a directory: topics, records in, records out.
 #[derive(Debug, Parser)]
@@ -81,12 +114,18 @@ pub enum Command {
     Topic(Topic),
     /// Send a record for each line of standard input
     Produce(Produce),
-    /// Print the records of a topic, from its start to its high watermark
+    /// Print the records of a topic, from its start to its end
     Consume(Consume),
     /// Take over the log directory of a stopped Kafka broker, or give it back
     Adopt(Adopt),
     /// Put a topic into the log directory of a stopped Kafka broker that has created it
     HandOver(HandOver),
+    /// Print what stands in files: batches, records, indexes, checkpoints, snapshots
+    Dump(Dump),
+    /// Check everything in a data directory, ours or a Kafka broker's
+    Verify(Verify),
+    /// Copy all that is sound of a damaged data directory, ours or a Kafka broker's, into a new one
+    Salvage(Salvage),
 }
 
 #[derive(Debug, Subcommand)]
@@ -161,6 +200,10 @@ pub struct Consume {
     #[arg(long, value_name = "N")]
     pub max: Option<u64>,
 
+    /// Which records of Kafka's transactions are printed: those that were committed, or all
+    #[arg(long, value_name = "LEVEL", default_value = COMMITTED, value_parser = isolation())]
+    pub isolation: Isolation,
+
     /// How a record is printed, in kcat's letters
     #[arg(long, value_name = "FMT", default_value = "%s\\n", conflicts_with = "json")]
     pub format: Format,
@@ -193,6 +236,36 @@ pub struct HandOver {
     /// Delete the topic here, once the copy is on stable storage and was compared
     #[arg(long = "move")]
     pub give_up: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = DUMP_EXAMPLES)]
+pub struct Dump {
+    /// Files, or directories with everything in them, of ours or of Kafka's
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+
+    /// Print the records of each batch, too
+    #[arg(long)]
+    pub records: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = VERIFY_EXAMPLES)]
+pub struct Verify {
+    /// The directory; by default that of --dir
+    pub directory: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = SALVAGE_EXAMPLES)]
+pub struct Salvage {
+    /// The directory; by default that of --dir
+    pub directory: Option<PathBuf>,
+
+    /// The new directory: empty, or not there yet
+    #[arg(long, value_name = "OUT")]
+    pub to: PathBuf,
 }
 
 /// Where to begin; at the log start if nothing is said.
@@ -233,6 +306,16 @@ impl std::str::FromStr for Place {
 fn setting(text: &str) -> Result<(String, String), &'static str> {
     let (name, value) = text.split_once('=').ok_or("it takes a name, =, and a value")?;
     Ok((name.to_owned(), value.to_owned()))
+}
+
+const COMMITTED: &str = "read_committed";
+const UNCOMMITTED: &str = "read_uncommitted";
+
+fn isolation() -> impl TypedValueParser<Value = Isolation> {
+    PossibleValuesParser::new([COMMITTED, UNCOMMITTED]).map(|level| match level.as_str() {
+        UNCOMMITTED => Isolation::ReadUncommitted,
+        _ => Isolation::ReadCommitted,
+    })
 }
 
 fn durability(text: &str) -> Result<Durability, String> {

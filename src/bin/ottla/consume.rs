@@ -1,15 +1,15 @@
-//! `ottla consume`: the records of a topic, from a place to the high watermark.
+//! `ottla consume`: the records of a topic, from a place to the end.
 
 use std::io::Write;
 
-use ottla::{ErrorKind, Partition, PartitionId, RecordView, Start, Topic};
+use ottla::{ErrorKind, Isolation, Offset, Partition, PartitionId, RecordView, Start, Topic};
 
 use crate::args::{Consume, Place};
 use crate::failure::Failure;
+use crate::json;
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::session::{Missing, Session};
-use crate::{args, json};
 
 pub fn run(args: &Consume, session: &Session, output: Output) -> Result<(), Failure> {
     session.with(Missing::IsAnError, |broker| {
@@ -18,7 +18,7 @@ pub fn run(args: &Consume, session: &Session, output: Output) -> Result<(), Fail
         let mut printer = Printer::new(args, output, &partitions);
         let outcome = partitions
             .iter()
-            .try_for_each(|partition| printer.print_partition(partition, start(&args.start, partition)));
+            .try_for_each(|partition| printer.print_partition(partition, start(args, partition)));
         // What was read before an error is printed.
         let flushed = printer.out.flush().map_err(Failure::writing);
         outcome.and(flushed)
@@ -39,15 +39,23 @@ fn partitions(topic: &Topic, args: &Consume) -> Result<Vec<Partition>, Failure> 
     Ok(topic.partitions().collect())
 }
 
-fn start(args: &args::Start, partition: &Partition) -> Start {
-    match (args.offset, args.timestamp) {
+fn start(args: &Consume, partition: &Partition) -> Start {
+    match (args.start.offset, args.start.timestamp) {
         (Some(Place::At(offset)), _) => Start::At(offset),
         (Some(Place::BeforeEnd(count)), _) => {
-            let offset = partition.high_watermark().saturating_sub(count);
+            let offset = end(args, partition).saturating_sub(count);
             Start::At(offset.max(partition.log_start_offset()))
         }
         (None, Some(time)) => Start::Time(time),
         (None, None) => Start::Earliest,
+    }
+}
+
+/// Behind the last record that is printed.
+fn end(args: &Consume, partition: &Partition) -> Offset {
+    match args.isolation {
+        Isolation::ReadCommitted => partition.last_stable_offset(),
+        Isolation::ReadUncommitted => partition.high_watermark(),
     }
 }
 
@@ -62,8 +70,8 @@ struct Printer<'a, W> {
 
 impl<'a> Printer<'a, std::io::BufWriter<std::io::StdoutLock<'static>>> {
     fn new(args: &'a Consume, output: Output, partitions: &[Partition]) -> Self {
-        let all =
-            partitions.iter().map(|partition| partition.high_watermark() - partition.log_start_offset());
+        let count = |partition: &Partition| end(args, partition).saturating_sub(partition.log_start_offset());
+        let all = partitions.iter().map(count);
         let all = all.sum::<u64>().min(args.max.unwrap_or(u64::MAX));
         let progress = Progress::of_records(all);
         Self { args, is_json: output.is_json(), out: output.stream(), printed: 0, progress }
@@ -73,7 +81,7 @@ impl<'a> Printer<'a, std::io::BufWriter<std::io::StdoutLock<'static>>> {
 impl<W: Write> Printer<'_, W> {
     fn print_partition(&mut self, partition: &Partition, start: Start) -> Result<(), Failure> {
         let place = (partition.topic(), partition.id());
-        let batches = partition.read(start).map_err(|error| {
+        let batches = partition.read_with(start, self.args.isolation).map_err(|error| {
             Failure::from(error)
                 .hint(ErrorKind::OffsetOutOfRange, "`ottla topic describe` shows what there is")
         })?;

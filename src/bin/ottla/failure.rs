@@ -42,6 +42,14 @@ impl Failure {
         }
     }
 
+    /// Who has stopped reading has seen enough, and the work was done all the same.
+    pub fn unless_closed(printed: Result<(), Self>) -> Result<(), Self> {
+        match printed {
+            Err(Self::OutputClosed) => Ok(()),
+            other => other,
+        }
+    }
+
     pub fn reading(error: io::Error) -> Self {
         Self::Stream { doing: "read standard input", error }
     }

@@ -1,5 +1,6 @@
-//! A record as JSON.
+//! A record as JSON, and its bytes.
 
+use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 
 use base64::Engine;
@@ -22,13 +23,31 @@ struct Record<'a> {
 }
 
 #[derive(Serialize)]
-struct Header<'a> {
-    key: Bytes<'a>,
-    value: Option<Bytes<'a>>,
+pub struct Header<'a> {
+    pub key: Bytes<'a>,
+    pub value: Option<Bytes<'a>>,
 }
 
 /// A string where the bytes are UTF-8, else an object: `{"base64": "…"}`.
-struct Bytes<'a>(&'a [u8]);
+pub struct Bytes<'a>(pub &'a [u8]);
+
+/// On one line, whatever they are: `\n` and the like where a line would end, `\xHH` for what is no text.
+impl fmt::Display for Bytes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            for char in chunk.valid().chars() {
+                // A terminal would obey them.
+                if char == '\\' || char.is_control() {
+                    write!(f, "{}", char.encode_utf8(&mut [0; 4]).as_bytes().escape_ascii())?;
+                } else {
+                    f.write_char(char)?;
+                }
+            }
+            write!(f, "{}", chunk.invalid().escape_ascii())?;
+        }
+        Ok(())
+    }
+}
 
 impl Serialize for Bytes<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

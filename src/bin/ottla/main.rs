@@ -6,20 +6,28 @@
 mod adopt;
 mod args;
 mod consume;
+mod dump;
 mod failure;
+mod fields;
+mod finding;
 mod format;
 mod hand_over;
 mod intake;
+mod items;
 mod json;
 mod lines;
+mod outcome;
 mod output;
 mod pending;
 mod produce;
 mod progress;
+mod salvage;
 mod sender;
 mod session;
 mod settings;
+mod span;
 mod topic;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -27,6 +35,7 @@ use clap::Parser;
 
 use args::{Args, Command};
 use failure::Failure;
+use outcome::Outcome;
 use output::Output;
 use session::Session;
 
@@ -35,7 +44,8 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let output = Output::new(args.json);
     match run(&args, output) {
-        Ok(()) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,
+        Ok(outcome) => outcome.into(),
+        Err(Failure::OutputClosed) => ExitCode::SUCCESS,
         Err(failure) => {
             output.complain(&failure);
             ExitCode::FAILURE
@@ -43,13 +53,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: &Args, output: Output) -> Result<(), Failure> {
+fn run(args: &Args, output: Output) -> Result<Outcome, Failure> {
     let session = Session::new(&args.dir, output);
     match &args.command {
-        Command::Topic(command) => topic::run(command, &session, output),
-        Command::Produce(produce) => produce::run(produce, &session, output),
-        Command::Consume(consume) => consume::run(consume, &session, output),
-        Command::Adopt(adopt) => adopt::run(adopt, output),
-        Command::HandOver(hand_over) => hand_over::run(hand_over, &args.dir, output),
+        Command::Topic(command) => topic::run(command, &session, output)?,
+        Command::Produce(produce) => produce::run(produce, &session, output)?,
+        Command::Consume(consume) => consume::run(consume, &session, output)?,
+        Command::Adopt(adopt) => adopt::run(adopt, output)?,
+        Command::HandOver(hand_over) => hand_over::run(hand_over, &args.dir, output)?,
+        Command::Dump(dump) => return dump::run(dump, output),
+        Command::Verify(verify) => return verify::run(verify, &args.dir, output),
+        Command::Salvage(salvage) => return salvage::run(salvage, &args.dir, output),
     }
+    Ok(Outcome::Done)
 }
