@@ -51,3 +51,16 @@ fn elsewhere_there_is_nothing_of_it() {
     let answer = place.call(&["consume", "t"], "");
     assert_eq!((answer.stdout.len(), answer.stderr.as_str()), (200_000 * 7, ""));
 }
+
+#[test]
+fn what_is_done_at_once_draws_nothing() {
+    let place = Place::new("at-once");
+    place.ok(&["produce", "t", "--create"], "a line\n");
+    let shell = format!("'{}' verify", env!("CARGO_BIN_EXE_ottla"));
+    let mut command = Command::new("script");
+    command.args(["--quiet", "--return", "--command", &shell, "/dev/null"]).current_dir(place.path());
+    command.env_remove("OTTLA_DIR").env("TERM", "xterm");
+    let seen = command.stdin(Stdio::null()).output().unwrap().stdout;
+    let seen = String::from_utf8(seen).unwrap();
+    assert!(seen.starts_with("Sound: 1 partitions, ") && seen.lines().count() == 1, "{seen:?}");
+}

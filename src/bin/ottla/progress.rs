@@ -41,10 +41,13 @@ impl Progress {
     }
 
     pub fn show_of(&self, done: u64, all: u64) {
-        if self.is_drawn() {
-            self.0.set_length(all);
+        // A length is drawn at once, too.
+        if self.is_due() {
+            self.0.update(|state| {
+                state.set_len(all);
+                state.set_pos(done);
+            });
         }
-        self.show(done, "");
     }
 
     /// In records. Where they go to the terminal themselves, nothing is drawn between them.
@@ -66,8 +69,12 @@ impl Progress {
         !self.0.is_hidden()
     }
 
+    fn is_due(&self) -> bool {
+        self.is_drawn() && self.0.elapsed() >= PATIENCE
+    }
+
     pub fn show(&self, done: u64, message: &str) {
-        if self.is_drawn() && self.0.elapsed() >= PATIENCE {
+        if self.is_due() {
             self.0.set_message(message.to_owned());
             self.0.set_position(done);
         }
