@@ -16,8 +16,15 @@ use crate::progress::Progress;
 pub fn run(salvage: &args::Salvage, dir: &Path, output: Output) -> Result<Outcome, Failure> {
     let from = salvage.directory.as_deref().unwrap_or(dir);
     let progress = Progress::of_bytes();
-    let work = Salvage::new().progress(move |now| progress.show_of(now.done, now.total));
+    let work = Salvage::new().progress(|now| {
+        progress.show_of(now.done, now.total);
+        // The copy is read back then, which takes its time, too.
+        if now.done == now.total {
+            progress.show(now.done, "verifying the copy");
+        }
+    });
     let report = work.run(from, &salvage.to)?;
+    drop(progress);
     let summary = Summary::new(from, &salvage.to, &report);
     Failure::unless_closed(print(&report, &summary, output))?;
     Ok(Outcome::of_sound(summary.complete))
