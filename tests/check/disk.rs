@@ -252,6 +252,10 @@ impl Vfs for Disk {
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn VfsLock>>> {
         self.memory.lock(path)
     }
+
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        self.memory.is_locked(path)
+    }
 }
 
 #[derive(Debug)]
