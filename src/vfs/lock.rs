@@ -26,7 +26,7 @@ pub fn lock(path: &Path) -> io::Result<Option<Box<dyn VfsLock>>> {
     loop {
         let file = options(OpenMode::Create).open(path)?;
         require_regular(&file)?;
-        match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file_lock())) {
+        match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file(exclusive()))) {
             Ok(_) => {}
             Err(nix::Error::EAGAIN | nix::Error::EACCES) => return Ok(None),
             Err(error) => return Err(error.into()),
@@ -47,9 +47,14 @@ pub fn is_locked(path: &Path) -> io::Result<bool> {
     };
     require_regular(&file)?;
     // A lock for reading conflicts with every lock for writing, and can be asked for without the right to write.
-    let mut lock = libc::flock { l_type: shared(), ..whole_file_lock() };
+    let mut lock = whole_file(shared());
     fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock))?;
     Ok(lock.l_type != free())
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the constant fits its field")]
+fn exclusive() -> libc::c_short {
+    libc::F_WRLCK as libc::c_short
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the constant fits its field")]
@@ -85,17 +90,11 @@ impl Drop for Held {
     }
 }
 
-/// An exclusive lock of the open file description. It and the POSIX lock that Java takes exclude each other;
-/// `flock`, which the standard library offers, would stand beside both.
-fn whole_file_lock() -> libc::flock {
-    #[expect(clippy::cast_possible_truncation, reason = "the constants fit their field")]
-    libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    }
+/// A lock of the open file description. It and the POSIX lock that Java takes exclude each other; `flock`, which the
+/// standard library offers, would stand beside both.
+fn whole_file(kind: libc::c_short) -> libc::flock {
+    #[expect(clippy::cast_possible_truncation, reason = "the constant fits its field")]
+    libc::flock { l_type: kind, l_whence: libc::SEEK_SET as libc::c_short, l_start: 0, l_len: 0, l_pid: 0 }
 }
 
 /// True if the open file is the one that the path names.
@@ -127,11 +126,17 @@ impl VfsLock for OsLock {
 
 impl Drop for OsLock {
     fn drop(&mut self) {
-        // Closing the description releases the lock; the text goes first, so that nobody is named who left.
-        // If it cannot, a stale name stays in an unlocked file, where nobody looks for it.
         // A forked child drops a copy, and the lock is its parent's.
-        if self.named.load(Ordering::SeqCst) && self.mark.is_ours() {
+        if !self.mark.is_ours() {
+            return;
+        }
+        // The text goes first, so that nobody is named who left. If it cannot, a stale name stays in an unlocked file,
+        // where nobody looks for it.
+        if self.named.load(Ordering::SeqCst) {
             _ = self.file.set_len(0);
         }
+        // Closing releases the lock only once every process has closed the description, and one that was forked off a
+        // moment ago, to run another program, has it still.
+        _ = fcntl(&self.file, FcntlArg::F_OFD_SETLK(&whole_file(free())));
     }
 }
