@@ -19,7 +19,7 @@ use crate::ends_file::{EndsFile, Owner, ProvenEnd};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::file_name::{ENDS, MANIFEST, PARTITION_METADATA, partition_dir};
 use crate::model::{LeaderEpoch, PartitionId, TopicId, TopicName};
-use crate::vfs::{EntryKind, OsVfs, Vfs, replace_file};
+use crate::vfs::{EntryKind, OsVfs, Vfs, real_path, replace_file};
 
 /// How [`salvage`](super::salvage) is done.
 ///
@@ -86,8 +86,9 @@ impl<'a> Salvage<'a> {
 
     /// See [`salvage`](super::salvage).
     pub fn run(self, from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<SalvageReport> {
-        let absolute = |path: &Path| std::path::absolute(path).doing("find", path);
-        self.run_on(Arc::new(OsVfs), &absolute(from.as_ref())?, &absolute(to.as_ref())?)
+        // A link would hide that one lies in the other.
+        let real = |path: &Path| real_path(path).doing("find", path);
+        self.run_on(Arc::new(OsVfs), &real(from.as_ref())?, &real(to.as_ref())?)
     }
 
     pub(crate) fn run_on(self, vfs: Arc<dyn Vfs>, from: &Path, to: &Path) -> Result<SalvageReport> {
@@ -102,6 +103,7 @@ impl<'a> Salvage<'a> {
         let topics = topics_of(&survey, &mut out)?;
         let partitions = copy(&survey, &topics, to, &mut out)?;
         let copied = out.end();
+        survey.require_unchanged()?;
         let verified = Verify::new().run_on(vfs, to)?;
         if let Some(finding) = verified.findings.iter().find(|finding| finding.severity >= Severity::Derived)
         {

@@ -12,11 +12,19 @@ use crate::config::TopicConfig;
 use crate::ends_file::{Owner, Place, ProvenEnd, list, newest_of};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::file_name::{
-    CLEAN_SHUTDOWN, CLUSTER_METADATA, ENDS, LOCK, META_PROPERTIES, PARTITION_METADATA, RECOVERY_POINTS,
-    parse_partition_dir, partition_dir,
+    CLEAN_SHUTDOWN, CLUSTER_METADATA, ENDS, LOCK, MANIFEST, META_PROPERTIES, PARTITION_METADATA,
+    RECOVERY_POINTS, parse_partition_dir, partition_dir,
 };
 use crate::model::{Offset, PartitionId, TopicId, TopicName};
 use crate::vfs::{DirEntry, EntryKind, Vfs, read_file};
+
+fn traces(vfs: &dyn Vfs, root: &Path) -> Vec<Option<Vec<u8>>> {
+    let read = |name| read_file(vfs, &root.join(name), MOST_OF_A_TRACE).ok();
+    [CLEAN_SHUTDOWN, MANIFEST, ENDS, RECOVERY_POINTS].map(read).into()
+}
+
+/// Of a larger file the beginning would do, but none is.
+const MOST_OF_A_TRACE: u64 = 256 * 1024 * 1024;
 
 /// How the names of our files at the root begin.
 const OURS: &str = "ottla.";
@@ -37,6 +45,8 @@ pub struct Survey {
     /// Ours alone, likewise.
     pub ends: Result<Vec<Place>>,
     pub partitions: Vec<PartitionPlace>,
+    /// What every owner changes, as it was before anything else was looked at.
+    traces: Vec<Option<Vec<u8>>>,
 }
 
 /// Whose directory it is.
@@ -68,6 +78,7 @@ impl Survey {
     pub fn take(vfs: Arc<dyn Vfs>, root: &Path) -> Result<Self> {
         let entries = vfs.read_dir(root).doing("list", root)?;
         let kind = judge(root, &entries)?;
+        let traces = traces(vfs.as_ref(), root);
         let is_live = vfs.is_locked(&root.join(LOCK)).doing("look at the lock", &root.join(LOCK))?;
         let marker = read_marker(vfs.as_ref(), root)?;
         // Topics get their slots before the manifest names them.
@@ -83,6 +94,7 @@ impl Survey {
             manifest,
             ends,
             partitions: Vec::new(),
+            traces,
         };
         survey.partitions = survey.find_partitions();
         Ok(survey)
@@ -95,6 +107,21 @@ impl Survey {
             // Kafka looks at nothing but whether it is there.
             DirectoryKind::Kafka => self.marker != Marker::Absent,
         }
+    }
+
+    /// Fails if what was found may be a mixture of two moments: somebody has opened the directory since, or was about to
+    /// open or close it.
+    pub fn require_unchanged(&self) -> Result<()> {
+        let lock = self.root.join(LOCK);
+        let is_live = self.vfs.is_locked(&lock).doing("look at the lock", &lock)?;
+        let is_unchanged = !is_live && self.traces == traces(self.vfs.as_ref(), &self.root);
+        if if self.is_live { !self.is_clean() } else { is_unchanged } {
+            return Ok(());
+        }
+        let what = "somebody has opened or closed the directory meanwhile";
+        Err(Error::new(ErrorKind::DirectoryInUse, what)
+            .in_file(&self.root)
+            .advise("look again; nothing was changed"))
     }
 
     fn find_partitions(&self) -> Vec<PartitionPlace> {

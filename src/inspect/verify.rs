@@ -74,6 +74,7 @@ impl<'a> Verify<'a> {
         if survey.is_live {
             out.forget(&survey.changed_topics());
         }
+        survey.require_unchanged()?;
         Ok(out.end())
     }
 }

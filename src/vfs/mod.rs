@@ -30,7 +30,7 @@ pub use map::ProcessMark;
 pub use memory::{
     Call, CallCounts, CrashProfile, Fault, Image, ImageClass, Images, MemoryVfs, Operation, Repeat,
 };
-pub use os::OsVfs;
+pub use os::{OsVfs, real_path};
 pub use read_ahead::ReadAhead;
 pub use view::FileView;
 #[cfg(test)]

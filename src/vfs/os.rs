@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -205,5 +205,21 @@ fn unsupported_if_refused(error: io::Error) -> io::Error {
             io::Error::new(io::ErrorKind::Unsupported, error)
         }
         _ => error,
+    }
+}
+
+/// The path without links; of what is not there yet, as far as it is there.
+pub fn real_path(path: &Path) -> io::Result<PathBuf> {
+    let absolute = std::path::absolute(path)?;
+    let mut missing = Vec::new();
+    let mut there = absolute.as_path();
+    loop {
+        match (fs::canonicalize(there), there.parent(), there.file_name()) {
+            (Err(error), Some(parent), Some(name)) if error.kind() == io::ErrorKind::NotFound => {
+                missing.push(name);
+                there = parent;
+            }
+            (real, ..) => return Ok(missing.iter().rev().fold(real?, |path, name| path.join(name))),
+        }
     }
 }

@@ -37,6 +37,21 @@ fn appended_to(kafkas: &Kafkas, close: bool) -> MemoryVfs {
     vfs.restart()
 }
 
+/// The logs of ours in the partition that was appended to.
+fn ours(vfs: &MemoryVfs) -> Vec<String> {
+    let names = tree(vfs, Path::new(ROOT)).into_keys();
+    let names = names.map(|path| path.strip_prefix(ROOT).unwrap().to_string_lossy().into_owned());
+    let base = |name: &str| name["orders-0/".len()..name.len() - 4].parse::<u64>().unwrap();
+    names.filter(|name| name.starts_with("orders-0/") && name.ends_with(".log") && base(name) >= 15).collect()
+}
+
+fn flip(vfs: &MemoryVfs, log: usize, position: usize) {
+    let name = &ours(vfs)[log];
+    let mut bytes = get(vfs, name);
+    bytes[position] ^= 4;
+    put(vfs, name, &bytes);
+}
+
 fn record_count(broker: &Broker) -> usize {
     values(&broker.topic("orders").unwrap().partition(0).unwrap()).unwrap().len()
 }
@@ -107,7 +122,15 @@ fn kafkas_own_producer_snapshots_stay_as_they_are() {
 #[test]
 fn what_cannot_be_given_back_is_left_as_it_was() {
     type Deed = fn(&MemoryVfs);
-    let refused: [(&str, Deed, ErrorKind); 4] = [
+    let refused: [(&str, Deed, ErrorKind); 7] = [
+        // Kafka would trust what was closed in order.
+        ("a damaged record", |vfs| flip(vfs, 0, 100), ErrorKind::CorruptMessage),
+        ("a damaged header", |vfs| flip(vfs, 0, 16), ErrorKind::CorruptMessage),
+        (
+            "a segment that is gone",
+            |vfs| vfs.remove_file(&Path::new(ROOT).join(&ours(vfs)[0])).unwrap(),
+            ErrorKind::CorruptMessage,
+        ),
         (
             "a topic that Kafka does not know",
             |vfs| {

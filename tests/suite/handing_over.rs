@@ -174,6 +174,11 @@ fn running_it_again_finds_everything_there() {
     assert_eq!(tree(&vfs, Path::new(KAFKA)), before);
     assert!(again.partitions().iter().all(ottla::HandedOver::was_there));
     assert_eq!(again.partitions().len(), first.partitions().len());
+    // Since then Kafka has deleted records, and what it says of that stays.
+    let starts = kafka("log-start-offset-checkpoint");
+    write(&vfs, &starts, b"0\n1\norders 0 1\n");
+    run(&vfs, of("orders")).unwrap();
+    assert_eq!(read(&vfs, "log-start-offset-checkpoint"), b"0\n1\norders 0 1\n");
     // Since then Kafka has gone on.
     let log = kafka("orders-1/00000000000000000000.log");
     let mut appended = read(&vfs, "orders-1/00000000000000000000.log");

@@ -281,6 +281,11 @@ fn nothing_is_overwritten_and_no_owner_disturbed() {
     broker.close(TIMEOUT).unwrap();
     assert_eq!(refused(&from, &from), ErrorKind::DirectoryNotOurs);
     assert_eq!(refused(&from, &from.join("inside")), ErrorKind::DirectoryNotOurs);
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(&from, &link).unwrap();
+    assert_eq!(refused(&from, &link.join("inside")), ErrorKind::DirectoryNotOurs, "a link leads there");
+    assert_eq!(refused(&link, &from.join("not/there/yet")), ErrorKind::DirectoryNotOurs);
+    std::fs::remove_file(link).unwrap();
     assert_eq!(refused(&from.join("t-0"), &to), ErrorKind::DirectoryNotOurs);
     std::fs::create_dir(&to).unwrap();
     std::fs::write(to.join("notes"), "mine").unwrap();

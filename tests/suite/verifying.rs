@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ottla::inspect::{FindingKind, Severity, Verify, VerifyReport};
 use ottla::internals::{MemoryVfs, OpenMode, Vfs, open_on, verify_on};
-use ottla::{Broker, Durability, ManualClock, Record, TopicConfig};
+use ottla::{Broker, Durability, ErrorKind, ManualClock, Record, TopicConfig};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -389,6 +389,32 @@ fn beside_a_live_owner_what_is_proven_is_verified_and_nothing_else() {
     assert_eq!(verify(&mut told).findings[0].severity, Severity::Damage);
     flip(30);
     send_all(&topic, ["the owner goes on"]).unwrap();
+}
+
+/// What was closed in order a moment ago is no measure for what somebody appends now.
+#[test]
+fn an_owner_that_comes_in_the_midst_is_no_damage() {
+    let dir = TempDir::new("verify-race");
+    let append = || {
+        let broker = options().open(dir.path()).unwrap();
+        let topic = broker.ensure_topic("t", TopicConfig::new()).unwrap();
+        send_all(&topic, (0..30).map(|_| [7; 100_000])).unwrap();
+        broker
+    };
+    drop(append());
+    for stays in [true, false] {
+        let mut owner = None;
+        let comes = |_| {
+            if owner.is_none() {
+                owner = Some(append());
+                stays.then_some(()).or_else(|| owner.as_ref()?.close(Duration::MAX).ok()).unwrap();
+            }
+        };
+        let error = Verify::new().progress(comes).run(dir.path()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::DirectoryInUse, "{error}");
+        assert!(error.is_retriable());
+    }
+    assert!(Verify::new().run(dir.path()).unwrap().findings.is_empty());
 }
 
 #[test]

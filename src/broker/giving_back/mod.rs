@@ -109,17 +109,17 @@ fn in_use(root: &Path) -> Error {
 fn return_all(vfs: &Arc<dyn Vfs>, root: &Path) -> Result<UndoReport> {
     let manifest = Manifest::load(vfs.as_ref(), root)?;
     manifest.topics.iter().try_for_each(|(name, entry)| check_known(name, entry))?;
+    // Kafka trusts a directory that was closed in order: what is damaged is found before anything is changed.
+    each_partition(vfs, root, &manifest, restamping::check)?;
     let text = b"This directory is being given back to Kafka: undo its adoption once more to finish.\n";
     replace_file(vfs.as_ref(), root, RETURNING, text).doing("write", &root.join(RETURNING))?;
     marker::remove(vfs.as_ref(), root)?;
     let mut report = UndoReport { topics: manifest.topics.len(), ..UndoReport::default() };
-    for (name, entry) in &manifest.topics {
-        for (partition, adopted) in &entry.adopted {
-            let returned = return_partition(vfs, root, name, *partition, *adopted);
-            report.restamped += returned.map_err(|error| error.in_partition(name.as_str(), *partition))?;
-            report.partitions += 1;
-        }
-    }
+    each_partition(vfs, root, &manifest, |dir, adopted| {
+        report.restamped += return_partition(dir, adopted)?;
+        report.partitions += 1;
+        Ok(())
+    })?;
     marker::write(vfs.as_ref(), root)?;
     let adopted = root.join(ADOPTED_PROPERTIES);
     vfs.rename(&adopted, &root.join(META_PROPERTIES)).doing("rename", &adopted)?;
@@ -144,23 +144,32 @@ fn check_known(name: &TopicName, entry: &TopicEntry) -> Result<()> {
     ))
 }
 
-fn return_partition(
+fn each_partition(
     vfs: &Arc<dyn Vfs>,
     root: &Path,
-    name: &TopicName,
-    partition: PartitionId,
-    adopted: AdoptedEnd,
-) -> Result<u64> {
-    let path = root.join(partition_dir(name, partition));
-    let dir = SegmentDir::new(Arc::clone(vfs), &path, false).with_kafka_end(adopted.offset);
-    let restamped = restamping::restamp(&dir, adopted)?;
-    let entries = vfs.read_dir(&path).doing("list", &path)?;
-    if let (true, Some(first)) =
-        (producer_snapshots::offsets(&entries).is_empty(), segment_bases(&dir)?.first())
-    {
-        producer_snapshots::write_empty(&dir, *first)?;
+    manifest: &Manifest,
+    mut work: impl FnMut(&SegmentDir, AdoptedEnd) -> Result<()>,
+) -> Result<()> {
+    for (name, entry) in &manifest.topics {
+        for (partition, adopted) in &entry.adopted {
+            let path = root.join(partition_dir(name, *partition));
+            let dir = SegmentDir::new(Arc::clone(vfs), &path, false).with_kafka_end(adopted.offset);
+            work(&dir, *adopted).map_err(|error| error.in_partition(name.as_str(), *partition))?;
+        }
     }
-    vfs.sync_dir(&path).doing("sync", &path)?;
+    Ok(())
+}
+
+fn return_partition(dir: &SegmentDir, adopted: AdoptedEnd) -> Result<u64> {
+    let (vfs, path) = (dir.vfs().as_ref(), dir.path());
+    let restamped = restamping::restamp(dir, adopted)?;
+    let entries = vfs.read_dir(path).doing("list", path)?;
+    if let (true, Some(first)) =
+        (producer_snapshots::offsets(&entries).is_empty(), segment_bases(dir)?.first())
+    {
+        producer_snapshots::write_empty(dir, *first)?;
+    }
+    vfs.sync_dir(path).doing("sync", path)?;
     Ok(restamped)
 }
 

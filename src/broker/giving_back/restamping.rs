@@ -2,7 +2,7 @@
 //! of another leader, and drops what contradicts it from its checkpoint. The field lies outside the checksum.
 
 use crate::broker::manifest::AdoptedEnd;
-use crate::error::{IoContext, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::file_name::SegmentFile;
 use crate::model::{LeaderEpoch, Offset};
 use crate::partition_log::LeaderEpochs;
@@ -24,6 +24,27 @@ pub fn restamp(dir: &SegmentDir, adopted: AdoptedEnd) -> Result<u64> {
     }
     Ok(restamped)
 }
+
+/// Whether what lies behind Kafka's part is whole, batch by batch, and nothing is missing between.
+pub fn check(dir: &SegmentDir, adopted: AdoptedEnd) -> Result<()> {
+    let mut next = adopted.offset;
+    for base in segment_bases(dir)?.into_iter().filter(|base| *base >= adopted.offset) {
+        let path = dir.file(SegmentFile::Log, base);
+        if base != next {
+            let what = format!("a segment begins at {base}, and the log before it ends at {next}");
+            return Err(Error::corrupt(what).in_file(&path).advise(UNCHANGED));
+        }
+        let log = dir.vfs().open(&path, OpenMode::Read).doing("open", &path)?;
+        let size = log.size().doing("measure", &path)?;
+        let mut scan = dir.scan(FileView::Read(log), base, 0, size);
+        while let Some(header) = scan.next_whole().map_err(|error| error.advise(UNCHANGED))? {
+            next = header.next_offset();
+        }
+    }
+    Ok(())
+}
+
+const UNCHANGED: &str = "nothing was changed; `inspect::salvage` copies what is sound into a new directory";
 
 fn restamp_segment(dir: &SegmentDir, base: Offset, epoch: LeaderEpoch) -> Result<u64> {
     let path = dir.file(SegmentFile::Log, base);

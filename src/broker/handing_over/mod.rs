@@ -116,7 +116,9 @@ impl HandOver {
         let work = Work { vfs: vfs.as_ref(), name: &name, source: &source, target: &target };
         let mut report =
             HandOverReport { partitions: work.carry_out(progress)?, ..HandOverReport::default() };
-        let reaches = source.partitions.iter().map(reach).collect::<Result<Vec<_>>>()?;
+        let reaches =
+            source.partitions.iter().zip(&report.partitions).map(|(source, done)| reach(source, done));
+        let reaches = reaches.collect::<Result<Vec<_>>>()?;
         let reaches: BTreeMap<PartitionId, Reach> = (0..).zip(reaches).collect();
         target.write_checkpoints(&reaches)?;
         report.next_step = format!(
@@ -151,10 +153,10 @@ impl fmt::Debug for HandOver {
     }
 }
 
-fn reach(partition: &SourcePartition) -> Result<Reach> {
+fn reach(partition: &SourcePartition, done: &HandedOver) -> Result<Reach> {
     let log_start = partition.ends.log_start;
     let first_segment = segment_bases(&partition.dir)?.first().copied().unwrap_or(log_start);
-    Ok(Reach { first_segment, log_start, end: partition.ends.offset })
+    Ok(Reach { first_segment, log_start, end: partition.ends.offset, was_there: done.was_there })
 }
 
 /// Both sides, looked at.

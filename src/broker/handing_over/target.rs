@@ -124,7 +124,9 @@ impl Target {
                     _ => Some(reach.end),
                 };
                 let key = (self.name.clone(), *partition);
-                match offset {
+                // What was there already, the broker may have gone on with: nothing goes back.
+                let known = offsets.get(&key).copied().filter(|_| reach.was_there);
+                match known.max(offset) {
                     Some(offset) => _ = offsets.insert(key, offset),
                     None => _ = offsets.remove(&key),
                 }
@@ -151,6 +153,8 @@ pub struct Reach {
     pub first_segment: Offset,
     pub log_start: Offset,
     pub end: Offset,
+    /// Whether an earlier hand-over has brought it.
+    pub was_there: bool,
 }
 
 fn check_directory(vfs: &dyn Vfs, root: &Path) -> Result<()> {
