@@ -351,11 +351,9 @@ static ENTRIES: [Entry; 8] = [
             config.compression_type = match text {
                 "producer" => None,
                 "uncompressed" => Some(Compression::None),
-                "gzip" => Some(Compression::Gzip),
-                "snappy" => Some(Compression::Snappy),
-                "lz4" => Some(Compression::Lz4),
-                "zstd" => Some(Compression::Zstd),
-                _ => return None,
+                // Kafka's word for it is another one here.
+                "none" => return None,
+                name => Some(Compression::ALL.into_iter().find(|codec| codec.to_string() == name)?),
             };
             Some(())
         },

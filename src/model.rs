@@ -178,6 +178,20 @@ pub enum Compression {
 }
 
 impl Compression {
+    /// All of them; the place of each is its number in a batch.
+    pub(crate) const ALL: [Self; 5] = [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd];
+
+    /// Its number in a batch.
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Self::None => 0,
+            Self::Gzip => 1,
+            Self::Snappy => 2,
+            Self::Lz4 => 3,
+            Self::Zstd => 4,
+        }
+    }
+
     /// Whether this build has the codec.
     #[must_use]
     pub fn is_available(self) -> bool {
@@ -442,6 +456,11 @@ impl TopicId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_codec_stands_where_its_number_says() {
+        assert!((0..).zip(Compression::ALL).all(|(number, codec)| codec.number() == number));
+    }
 
     #[test]
     fn topic_names_follow_kafka() {

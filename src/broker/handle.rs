@@ -79,7 +79,8 @@ impl Broker {
     /// With nothing changed: [`DirectoryInUse`](ErrorKind::DirectoryInUse);
     /// [`DirectoryNotOurs`](ErrorKind::DirectoryNotOurs) if it was not adopted, or is Kafka's already;
     /// [`UnknownTopicOrPartition`](ErrorKind::UnknownTopicOrPartition) if there are topics or partitions in it that were
-    /// made since, and that Kafka does not know; those of [`open`](Self::open).
+    /// made since, and that Kafka does not know; [`CorruptMessage`](ErrorKind::CorruptMessage) if what was appended since is
+    /// damaged; those of [`open`](Self::open).
     pub fn undo_adoption(path: impl AsRef<Path>) -> Result<UndoReport> {
         let path = std::path::absolute(path.as_ref()).doing("find", path.as_ref())?;
         giving_back::give_back(&(Arc::new(OsVfs) as Arc<dyn Vfs>), &path, Self::options())

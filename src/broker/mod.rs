@@ -23,7 +23,6 @@ mod partition;
 mod partition_dirs;
 mod partition_list;
 mod partition_metadata;
-mod producer_snapshots;
 mod recovery_report;
 mod reopening;
 mod reserve;
@@ -34,6 +33,7 @@ mod topic;
 mod topic_logs;
 mod topics;
 
+pub use checkpoints::decode_line as decode_offset_line;
 pub use follow::Follow;
 pub use giving_back::UndoReport;
 #[cfg(feature = "test-util")]

@@ -104,7 +104,9 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Items> {
 ///
 /// # Errors
 /// [`DirectoryNotOurs`](crate::ErrorKind::DirectoryNotOurs) if it is no log directory,
-/// [`StorageError`](crate::ErrorKind::StorageError) if it cannot be listed. What is damaged is a finding, and no error.
+/// [`StorageError`](crate::ErrorKind::StorageError) if it cannot be listed,
+/// [`DirectoryInUse`](crate::ErrorKind::DirectoryInUse) if somebody has opened or closed it meanwhile: then it is worth
+/// another look. What is damaged is a finding, and no error.
 pub fn verify(path: impl AsRef<Path>) -> Result<VerifyReport> {
     Verify::new().run(path)
 }
@@ -134,7 +136,8 @@ pub fn verify(path: impl AsRef<Path>) -> Result<VerifyReport> {
 /// ```
 ///
 /// # Errors
-/// [`DirectoryInUse`](crate::ErrorKind::DirectoryInUse) if somebody has the source open,
+/// [`DirectoryInUse`](crate::ErrorKind::DirectoryInUse) if somebody has the source open, or has opened it meanwhile, after
+/// which what was copied is of no use,
 /// [`DirectoryNotOurs`](crate::ErrorKind::DirectoryNotOurs) if the source is no log directory, or the target is neither
 /// empty nor missing, or lies in the source. After any other error the target may hold a part, and no manifest.
 pub fn salvage(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<SalvageReport> {

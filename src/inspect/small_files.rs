@@ -5,11 +5,11 @@ use std::path::Path;
 
 use super::item::{DamageInfo, SlotInfo, TopicInfo};
 use super::{Content, FileKind};
-use crate::broker::{Manifest, TopicEntry, TopicState, decode_partition_metadata};
+use crate::broker::{Manifest, TopicEntry, TopicState, decode_offset_line, decode_partition_metadata};
 use crate::checkpoint;
 use crate::ends_file::{Place, Slot, list};
 use crate::error::{Error, Result};
-use crate::model::{MAX_OFFSET, Offset, PartitionId, TopicName};
+use crate::model::{Offset, PartitionId, TopicName};
 use crate::partition_log::LeaderEpochs;
 use crate::producer_snapshot::ProducerSnapshot;
 use crate::segment::AbortedTransaction;
@@ -94,14 +94,11 @@ pub fn decode_offsets(bytes: &[u8]) -> Result<Vec<(String, PartitionId, Offset)>
     if bytes.is_empty() {
         return Ok(Vec::new());
     }
-    checkpoint::decode(bytes, |line| {
-        let mut words = line.split_whitespace();
-        let (topic, partition, offset) = (words.next()?, words.next()?, words.next()?);
-        let offset: Offset = offset.parse().ok().filter(|offset| *offset <= MAX_OFFSET)?;
-        let is_entry = TopicName::new(topic).is_ok() && words.next().is_none();
-        is_entry.then_some(())?;
-        Some((topic.to_owned(), partition.parse().ok()?, offset))
-    })
+    let entries = checkpoint::decode(bytes, decode_offset_line)?;
+    Ok(entries
+        .into_iter()
+        .map(|(topic, partition, offset)| (topic.as_str().to_owned(), partition, offset))
+        .collect())
 }
 
 fn transactions(bytes: &[u8], base: Offset) -> Result<Vec<(u64, Content)>> {

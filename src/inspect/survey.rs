@@ -18,6 +18,11 @@ use crate::file_name::{
 use crate::model::{Offset, PartitionId, TopicId, TopicName};
 use crate::vfs::{DirEntry, EntryKind, Vfs, read_file};
 
+fn is_live(vfs: &dyn Vfs, root: &Path) -> Result<bool> {
+    let lock = root.join(LOCK);
+    vfs.is_locked(&lock).doing("look at the lock", &lock)
+}
+
 fn traces(vfs: &dyn Vfs, root: &Path) -> Vec<Option<Vec<u8>>> {
     let read = |name| read_file(vfs, &root.join(name), MOST_OF_A_TRACE).ok();
     [CLEAN_SHUTDOWN, MANIFEST, ENDS, RECOVERY_POINTS].map(read).into()
@@ -79,7 +84,7 @@ impl Survey {
         let entries = vfs.read_dir(root).doing("list", root)?;
         let kind = judge(root, &entries)?;
         let traces = traces(vfs.as_ref(), root);
-        let is_live = vfs.is_locked(&root.join(LOCK)).doing("look at the lock", &root.join(LOCK))?;
+        let is_live = is_live(vfs.as_ref(), root)?;
         let marker = read_marker(vfs.as_ref(), root)?;
         // Topics get their slots before the manifest names them.
         let manifest = Manifest::load(vfs.as_ref(), root);
@@ -112,16 +117,21 @@ impl Survey {
     /// Fails if what was found may be a mixture of two moments: somebody has opened the directory since, or was about to
     /// open or close it.
     pub fn require_unchanged(&self) -> Result<()> {
-        let lock = self.root.join(LOCK);
-        let is_live = self.vfs.is_locked(&lock).doing("look at the lock", &lock)?;
-        let is_unchanged = !is_live && self.traces == traces(self.vfs.as_ref(), &self.root);
-        if if self.is_live { !self.is_clean() } else { is_unchanged } {
+        let is_of_one_moment = match self.is_live {
+            // What an owner has not proven was not looked at; but one who opens or closes has the marker beside the lock.
+            true => !self.is_clean(),
+            false => {
+                !is_live(self.vfs.as_ref(), &self.root)?
+                    && self.traces == traces(self.vfs.as_ref(), &self.root)
+            }
+        };
+        if is_of_one_moment {
             return Ok(());
         }
         let what = "somebody has opened or closed the directory meanwhile";
         Err(Error::new(ErrorKind::DirectoryInUse, what)
             .in_file(&self.root)
-            .advise("look again; nothing was changed"))
+            .advise("look again; this has changed nothing in it"))
     }
 
     fn find_partitions(&self) -> Vec<PartitionPlace> {

@@ -28,10 +28,8 @@ pub(super) struct Settings {
 const SYNCED: u64 = 0;
 const OS: u64 = u64::MAX;
 
-/// The codecs as one number, their place in this list or behind it: whatever the producer asks for.
-const CODECS: [Compression; 5] =
-    [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
-const PRODUCER: u64 = CODECS.len() as u64;
+/// No codec's number: whatever the producer asks for.
+const PRODUCER: u64 = Compression::ALL.len() as u64;
 
 impl Settings {
     pub fn new(config: &TopicConfig) -> Self {
@@ -66,10 +64,9 @@ impl Settings {
 
     /// How the records of a producer are compressed that asks for this codec.
     pub fn compression(&self, asked: Compression) -> Compression {
-        match usize::try_from(self.compression.load(Ordering::Relaxed)) {
-            Ok(place) => CODECS.get(place).copied().unwrap_or(asked),
-            Err(_) => asked,
-        }
+        let number = self.compression.load(Ordering::Relaxed);
+        let of_topic = usize::try_from(number).ok().and_then(|number| Compression::ALL.get(number));
+        of_topic.copied().unwrap_or(asked)
     }
 
     fn set_for_appends(&self, config: &TopicConfig) {
@@ -77,8 +74,8 @@ impl Settings {
         self.max_message_bytes.store(config.max_message_bytes, Ordering::Relaxed);
         self.segment_bytes.store(config.segment_bytes, Ordering::Relaxed);
         self.appends_have_log_time.store(is_log_time, Ordering::Relaxed);
-        let place = CODECS.iter().position(|codec| Some(*codec) == config.compression_type);
-        self.compression.store(place.map_or(PRODUCER, |place| place as u64), Ordering::Relaxed);
+        let number = config.compression_type.map_or(PRODUCER, |codec| codec.number().into());
+        self.compression.store(number, Ordering::Relaxed);
     }
 }
 

@@ -6,19 +6,16 @@
 //! indexes have none, and nothing is concluded from them.
 
 use std::collections::{HashMap, VecDeque};
-use std::io;
 
 use bytes::Bytes;
 
 use super::cursor::Cursor;
-use super::{Life, LogContext, PartitionLog};
-use crate::error::{IoContext, Result};
-use crate::file_name::SegmentFile;
+use super::{Life, LogContext, PartitionLog, producer_snapshots};
+use crate::error::Result;
 use crate::model::Offset;
 use crate::producer_snapshot::ProducerSnapshot;
 use crate::record_batch::{BatchHeader, Codecs, ControlRecord, RecordBatch};
-use crate::segment::{BatchScan, SealedSegment};
-use crate::vfs::read_file;
+use crate::segment::{AbortedTransaction, BatchScan, SealedSegment};
 
 /// How a transaction has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,23 +132,29 @@ fn next_marker(
     while cursor.peek(log, life, until)?.is_some() {
         // Checked whatever it is: damage may have made a marker into something else.
         let Some((header, bytes)) = cursor.take_unread()? else { break };
-        if let Some(outcome) = outcome_of(&header, bytes, &log.context.codecs)? {
+        let marker = marker_in(&header, bytes, &log.context.codecs)?;
+        if let Some(outcome) = marker.and_then(outcome_of) {
             return Ok(Some((header.producer_id, Marker { offset: header.base_offset, outcome })));
         }
     }
     Ok(None)
 }
 
-/// What a batch says of its producer's transaction, if it is a marker.
-fn outcome_of(header: &BatchHeader, bytes: Bytes, codecs: &Codecs) -> Result<Option<Outcome>> {
+/// The marker that a batch is, if it is one.
+pub fn marker_in(header: &BatchHeader, bytes: Bytes, codecs: &Codecs) -> Result<Option<ControlRecord>> {
     if !header.attributes.is_control() {
         return Ok(None);
     }
-    Ok(match RecordBatch::parse(bytes, codecs)?.control_record() {
-        Some(ControlRecord::Commit { .. }) => Some(Outcome::Committed),
-        Some(ControlRecord::Abort { .. }) => Some(Outcome::Aborted),
-        Some(ControlRecord::Other { .. }) | None => None,
-    })
+    Ok(RecordBatch::parse(bytes, codecs)?.control_record())
+}
+
+/// What a marker says of its producer's transaction.
+fn outcome_of(marker: ControlRecord) -> Option<Outcome> {
+    match marker {
+        ControlRecord::Commit { .. } => Some(Outcome::Committed),
+        ControlRecord::Abort { .. } => Some(Outcome::Aborted),
+        ControlRecord::Other { .. } => None,
+    }
 }
 
 /// Where the oldest transaction begins that was open when the Kafka broker left the partition, if there is one. Of what is
@@ -161,7 +164,8 @@ pub fn first_open(context: &LogContext, bases: &[Offset], log_start: Offset) -> 
     if end == 0 {
         return Ok(None);
     }
-    let (from, snapshot) = newest_snapshot(context, end)?.unwrap_or((log_start, ProducerSnapshot::default()));
+    let (from, snapshot) =
+        producer_snapshots::newest(&context.dir, end)?.unwrap_or((log_start, ProducerSnapshot::default()));
     let mut open = OpenTransactions::of(&snapshot);
     for (base, from) in replayed(bases, from, end) {
         let segment = SealedSegment::new(context.dir.clone(), base, context.config.index_interval_bytes);
@@ -177,48 +181,13 @@ fn replayed(bases: &[Offset], from: Offset, end: Offset) -> impl Iterator<Item =
     below.map(move |base| (*base, from.max(*base)))
 }
 
-/// The snapshots that tell something of a log which ends at `end`, newest first: what one tells was true when the log
-/// ended where its name says, and what lies below that has not changed since. One from above the end tells of what was lost.
-fn telling(names: &[impl AsRef<str>], end: Offset) -> Vec<Offset> {
-    let offset = |name: &str| match SegmentFile::parse(name)? {
-        (SegmentFile::ProducerSnapshot, offset) => Some(offset),
-        _ => None,
-    };
-    let offsets = names.iter().filter_map(|name| offset(name.as_ref()));
-    let mut offsets: Vec<Offset> = offsets.filter(|offset| *offset <= end).collect();
-    offsets.sort_unstable_by(|one, other| other.cmp(one));
-    offsets
-}
-
-/// The newest snapshot below `end` that can be read.
-fn newest_snapshot(context: &LogContext, end: Offset) -> Result<Option<(Offset, ProducerSnapshot)>> {
-    let (vfs, path) = (context.dir.vfs().as_ref(), context.dir.path());
-    let entries = vfs.read_dir(path).doing("list", path)?;
-    let names: Vec<String> = entries.into_iter().map(|entry| entry.name).collect();
-    for offset in telling(&names, end) {
-        let file = context.dir.file(SegmentFile::ProducerSnapshot, offset);
-        match read_file(vfs, &file, MOST_SNAPSHOT) {
-            Ok(bytes) => match ProducerSnapshot::decode(&bytes) {
-                Ok(snapshot) => return Ok(Some((offset, snapshot))),
-                // The one before it, or the log, tells as well.
-                Err(_) => continue,
-            },
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => continue,
-            Err(error) => return Err(error).doing("read", &file),
-        }
-    }
-    Ok(None)
-}
-
-/// More is no snapshot: it takes 46 bytes a producer.
-const MOST_SNAPSHOT: u64 = 256 * 1024 * 1024;
-
 /// Where the transactions begin that are open, by producer.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct OpenTransactions(HashMap<i64, Offset>);
+pub struct OpenTransactions(HashMap<i64, Offset>);
 
 impl OpenTransactions {
-    fn of(snapshot: &ProducerSnapshot) -> Self {
+    /// Those that were open where a snapshot was taken.
+    pub fn of(snapshot: &ProducerSnapshot) -> Self {
         let open = snapshot.producers.iter();
         Self(
             open.filter_map(|producer| Some((producer.producer_id, producer.current_txn_first_offset?)))
@@ -226,22 +195,41 @@ impl OpenTransactions {
         )
     }
 
+    /// Takes in a batch, which may be a marker; returns the transaction that it rolls back.
+    pub fn take(
+        &mut self,
+        header: &BatchHeader,
+        marker: Option<ControlRecord>,
+    ) -> Option<AbortedTransaction> {
+        let (producer_id, last_offset) = (header.producer_id, header.last_offset());
+        match marker {
+            Some(ControlRecord::Abort { .. }) => {
+                let first_offset = self.0.remove(&producer_id)?;
+                let last_stable_offset = self.first().unwrap_or(last_offset.saturating_add(1));
+                return Some(AbortedTransaction {
+                    producer_id,
+                    first_offset,
+                    last_offset,
+                    last_stable_offset,
+                });
+            }
+            Some(ControlRecord::Commit { .. }) => _ = self.0.remove(&producer_id),
+            Some(ControlRecord::Other { .. }) | None => {
+                if let Some(producer) = header.transaction() {
+                    self.0.entry(producer).or_insert(header.base_offset);
+                }
+            }
+        }
+        None
+    }
+
     /// Takes in the batches of a scan below `end`.
     fn replay(&mut self, mut scan: BatchScan, end: Offset, codecs: &Codecs) -> Result<()> {
         while scan.peek()?.is_some_and(|header| header.base_offset < end) {
             let Some((header, bytes)) = scan.next_unread()? else { break };
-            self.take(&header, outcome_of(&header, bytes, codecs)?);
+            self.take(&header, marker_in(&header, bytes, codecs)?);
         }
         Ok(())
-    }
-
-    /// Takes in a batch, which may be a marker.
-    fn take(&mut self, header: &BatchHeader, outcome: Option<Outcome>) {
-        if outcome.is_some() {
-            self.0.remove(&header.producer_id);
-        } else if let Some(producer) = header.transaction() {
-            self.0.entry(producer).or_insert(header.base_offset);
-        }
     }
 
     fn first(&self) -> Option<Offset> {
@@ -254,21 +242,6 @@ mod tests {
     use super::*;
     use crate::producer_snapshot::ProducerState;
     use crate::record_batch::HEADER_LEN;
-
-    #[test]
-    fn the_newest_snapshot_below_the_end_tells_most() {
-        let names = [
-            "00000000000000000010.snapshot",
-            "00000000000000000030.snapshot",
-            "00000000000000000020.snapshot",
-            "00000000000000000015.txnindex",
-            "00000000000000000020.snapshot.deleted",
-            "leader-epoch-checkpoint",
-        ];
-        assert_eq!(telling(&names, 30), [30, 20, 10]);
-        assert_eq!(telling(&names, 29), [20, 10], "30 tells of records that were lost");
-        assert!(telling(&names, 9).is_empty());
-    }
 
     #[test]
     fn what_was_written_behind_the_snapshot_is_replayed_up_to_the_end() {
@@ -304,12 +277,18 @@ mod tests {
         open.take(&header(11, 2, DATA), None);
         open.take(&header(12, 2, DATA), None);
         assert_eq!(open.first(), Some(5), "the snapshot knows where it began");
-        open.take(&header(13, 1, MARKER), Some(Outcome::Aborted));
+        let abort = Some(ControlRecord::Abort { coordinator_epoch: 0 });
+        let aborted = open.take(&header(13, 1, MARKER), abort);
+        let expected =
+            AbortedTransaction { producer_id: 1, first_offset: 5, last_offset: 13, last_stable_offset: 11 };
+        assert_eq!(aborted, Some(expected));
+        assert_eq!(open.take(&header(13, 1, MARKER), abort), None, "of nothing that was open");
         assert_eq!(open.first(), Some(11));
         open.take(&header(14, 3, 0), None);
         open.take(&header(15, 2, MARKER), None);
         assert_eq!(open.first(), Some(11), "a marker that says something else");
-        open.take(&header(16, 2, MARKER), Some(Outcome::Committed));
+        let commit = Some(ControlRecord::Commit { coordinator_epoch: 0 });
+        assert_eq!(open.take(&header(16, 2, MARKER), commit), None);
         assert_eq!(open.first(), None);
     }
 }

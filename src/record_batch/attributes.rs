@@ -30,26 +30,12 @@ impl Attributes {
 
     /// `None` for the codec numbers that nobody defined.
     pub fn compression(self) -> Option<Compression> {
-        match self.0 & CODEC_MASK {
-            0 => Some(Compression::None),
-            1 => Some(Compression::Gzip),
-            2 => Some(Compression::Snappy),
-            3 => Some(Compression::Lz4),
-            4 => Some(Compression::Zstd),
-            _ => None,
-        }
+        usize::try_from(self.0 & CODEC_MASK).ok().and_then(|number| Compression::ALL.get(number)).copied()
     }
 
     #[must_use]
     pub fn with_compression(self, compression: Compression) -> Self {
-        let codec = match compression {
-            Compression::None => 0,
-            Compression::Gzip => 1,
-            Compression::Snappy => 2,
-            Compression::Lz4 => 3,
-            Compression::Zstd => 4,
-        };
-        Self(self.0 & !CODEC_MASK | codec)
+        Self(self.0 & !CODEC_MASK | i16::from(compression.number()))
     }
 
     pub fn timestamp_type(self) -> TimestampType {

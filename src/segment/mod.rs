@@ -68,8 +68,9 @@ impl SegmentDir {
 
     /// Of such a partition, where compaction has come to: only below it there may be gaps. (Kafka keeps that in
     /// `cleaner-offset-checkpoint`; a partition that is not there was never compacted.)
+    /// The suites hold Kafka's files to it; an adoption does not.
     #[must_use]
-    #[cfg_attr(not(feature = "test-util"), expect(dead_code, reason = "the next change adopts such a log"))]
+    #[cfg(feature = "test-util")]
     pub fn with_gaps_below(mut self, end: Offset) -> Self {
         self.gaps_below = end.min(self.kafka_end);
         self
@@ -101,6 +102,14 @@ impl SegmentDir {
     pub fn scan(&self, log: FileView, base: Offset, position: u64, limit: u64) -> BatchScan {
         let path = self.file(SegmentFile::Log, base);
         BatchScan::new(log, &path, base, position, limit).with_gaps_below(self.gaps_below)
+    }
+
+    /// Every batch of the log of the segment at `base`, by its file alone.
+    pub fn scan_all(&self, base: Offset) -> Result<BatchScan> {
+        let path = self.file(SegmentFile::Log, base);
+        let log = self.vfs.open(&path, OpenMode::Read).doing("open", &path)?;
+        let size = log.size().doing("measure", &path)?;
+        Ok(self.scan(FileView::Read(log), base, 0, size))
     }
 
     fn lazy(&self, file: SegmentFile, base: Offset, how: OpenMode) -> LazyFile {

@@ -35,10 +35,6 @@ impl Pending {
         }
     }
 
-    pub fn partition(&self) -> PartitionId {
-        self.partition
-    }
-
     /// Whether it holds a record that can share a batch with no other.
     pub fn is_oversized(&self) -> bool {
         self.size() > self.most

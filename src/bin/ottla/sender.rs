@@ -94,7 +94,7 @@ impl Sender {
         self.bytes += line.len() as u64 + 1;
         let (key, value) = split(line, self.key_separator.as_deref()).map_err(Stop::Line)?;
         let at = match key {
-            Some(key) => position_of(&self.pending, &self.topic, key).map_err(Stop::Log)?,
+            Some(key) => position_of(self.pending.len(), &self.topic, key).map_err(Stop::Log)?,
             None => {
                 // As Kafka's producer does it: to another partition with every batch.
                 if !self.pending[self.current].has_room_for(key, value) {
@@ -130,12 +130,12 @@ impl Sender {
 }
 
 /// Where the records of a key wait: in the only place, or in that of the key's partition.
-fn position_of(pending: &[Pending], topic: &Topic, key: &[u8]) -> Result<usize, Failure> {
-    if pending.len() == 1 {
+fn position_of(places: usize, topic: &Topic, key: &[u8]) -> Result<usize, Failure> {
+    if places == 1 {
         return Ok(0);
     }
-    let partition = topic.partition_for_key(key)?.id();
-    Ok(pending.iter().position(|pending| pending.partition() == partition).unwrap_or(0))
+    // All partitions of the topic are there, in their order.
+    Ok(topic.partition_for_key(key)?.id() as usize)
 }
 
 /// A line with a key ends it with the separator.

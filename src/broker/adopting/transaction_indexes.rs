@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::broker::producer_snapshots;
 use crate::error::{IoContext, Result};
 use crate::file_name::SegmentFile;
 use crate::model::Offset;
-use crate::record_batch::{BatchHeader, Codecs, ControlRecord, RecordBatch};
+use crate::partition_log::{OpenTransactions, marker_in, producer_snapshots};
+use crate::record_batch::Codecs;
 use crate::segment::{AbortedTransaction, SealedSegment, SegmentDir, segment_bases};
 use crate::vfs::{DirEntry, EntryKind, replace_file};
 
@@ -28,7 +28,7 @@ pub fn rebuild(
     for offset in stale {
         remove(dir, SegmentFile::ProducerSnapshot, offset)?;
     }
-    let aborted = if has_transactions { aborted(dir, codecs, &entries, from, end)? } else { BTreeMap::new() };
+    let aborted = if has_transactions { aborted(dir, codecs, from, end)? } else { BTreeMap::new() };
     for base in indexes(&entries).into_iter().filter(|base| *base >= from) {
         if !aborted.contains_key(&base) {
             remove(dir, SegmentFile::TransactionIndex, base)?;
@@ -61,11 +61,11 @@ fn indexes(entries: &[DirEntry]) -> Vec<Offset> {
 fn aborted(
     dir: &SegmentDir,
     codecs: &Codecs,
-    entries: &[DirEntry],
     from: Offset,
     end: Offset,
 ) -> Result<BTreeMap<Offset, Vec<AbortedTransaction>>> {
-    let (begin, mut open) = opening(dir, entries, from)?;
+    let (begin, snapshot) = producer_snapshots::newest(dir, from)?.unwrap_or_default();
+    let mut open = OpenTransactions::of(&snapshot);
     let bases = segment_bases(dir)?;
     let first = bases.partition_point(|base| *base <= begin).saturating_sub(1);
     let mut aborted: BTreeMap<Offset, Vec<AbortedTransaction>> = BTreeMap::new();
@@ -75,9 +75,7 @@ fn aborted(
             if header.base_offset < begin {
                 continue;
             }
-            let is_control = header.attributes.is_control();
-            let marker = if is_control { RecordBatch::parse(bytes, codecs)?.control_record() } else { None };
-            let ended = open.take(&header, marker);
+            let ended = open.take(&header, marker_in(&header, bytes, codecs)?);
             if base >= from {
                 aborted.entry(base).or_default().extend(ended);
             }
@@ -85,46 +83,4 @@ fn aborted(
     }
     aborted.retain(|_, entries| !entries.is_empty());
     Ok(aborted)
-}
-
-/// The newest snapshot that is not from behind `from`, with what was open there.
-fn opening(dir: &SegmentDir, entries: &[DirEntry], from: Offset) -> Result<(Offset, Open)> {
-    let offsets = producer_snapshots::offsets(entries);
-    for offset in offsets.into_iter().rev().filter(|offset| *offset <= from) {
-        if let Some(snapshot) = producer_snapshots::read(dir, offset)? {
-            let open = snapshot.producers.iter();
-            let open = open.filter_map(|one| Some((one.producer_id, one.current_txn_first_offset?)));
-            return Ok((offset, Open(open.collect())));
-        }
-    }
-    Ok((0, Open::default()))
-}
-
-/// Where the transactions begin that are open, by producer.
-#[derive(Debug, Default)]
-struct Open(BTreeMap<i64, Offset>);
-
-impl Open {
-    /// Takes in a batch; returns the transaction that it rolls back.
-    fn take(&mut self, header: &BatchHeader, marker: Option<ControlRecord>) -> Option<AbortedTransaction> {
-        let (producer_id, last_offset) = (header.producer_id, header.last_offset());
-        match marker {
-            Some(ControlRecord::Abort { .. }) => {
-                let first_offset = self.0.remove(&producer_id)?;
-                let oldest = self.0.values().min().copied();
-                let last_stable_offset = oldest.unwrap_or(last_offset.saturating_add(1));
-                Some(AbortedTransaction { producer_id, first_offset, last_offset, last_stable_offset })
-            }
-            Some(ControlRecord::Commit { .. }) => {
-                self.0.remove(&producer_id);
-                None
-            }
-            Some(ControlRecord::Other { .. }) | None => {
-                if let Some(producer) = header.transaction() {
-                    self.0.entry(producer).or_insert(header.base_offset);
-                }
-                None
-            }
-        }
-    }
 }

@@ -22,12 +22,12 @@ use super::manifest::{AdoptedEnd, Manifest, TopicEntry, TopicState};
 use super::marker::{self, Marker};
 use super::open::take_lock;
 use super::options::BrokerOptions;
-use super::producer_snapshots;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::file_name::{
     ADOPTED_PROPERTIES, ENDS, MANIFEST, META_PROPERTIES, RESERVE, RETURNING, partition_dir, temporary,
 };
 use crate::model::{PartitionId, TopicName};
+use crate::partition_log::producer_snapshots;
 use crate::segment::{SegmentDir, segment_bases};
 use crate::vfs::{Vfs, replace_file};
 

@@ -29,14 +29,12 @@ pub fn restamp(dir: &SegmentDir, adopted: AdoptedEnd) -> Result<u64> {
 pub fn check(dir: &SegmentDir, adopted: AdoptedEnd) -> Result<()> {
     let mut next = adopted.offset;
     for base in segment_bases(dir)?.into_iter().filter(|base| *base >= adopted.offset) {
-        let path = dir.file(SegmentFile::Log, base);
         if base != next {
             let what = format!("a segment begins at {base}, and the log before it ends at {next}");
+            let path = dir.file(SegmentFile::Log, base);
             return Err(Error::corrupt(what).in_file(&path).advise(UNCHANGED));
         }
-        let log = dir.vfs().open(&path, OpenMode::Read).doing("open", &path)?;
-        let size = log.size().doing("measure", &path)?;
-        let mut scan = dir.scan(FileView::Read(log), base, 0, size);
+        let mut scan = dir.scan_all(base)?;
         while let Some(header) = scan.next_whole().map_err(|error| error.advise(UNCHANGED))? {
             next = header.next_offset();
         }

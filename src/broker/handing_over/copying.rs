@@ -4,13 +4,12 @@ use std::path::Path;
 
 use super::report::HandedOver;
 use super::source::SourcePartition;
-use crate::broker::producer_snapshots;
 use crate::error::{Error, IoContext, Result};
 use crate::file_name::SegmentFile;
 use crate::model::{LeaderEpoch, Offset};
-use crate::partition_log::LeaderEpochs;
+use crate::partition_log::{LeaderEpochs, producer_snapshots};
 use crate::record_batch::LEADER_EPOCH_FIELD;
-use crate::segment::{BatchScan, SegmentDir, segment_bases};
+use crate::segment::{SegmentDir, segment_bases};
 use crate::vfs::{FileView, OpenMode, Vfs, write_all_at};
 
 /// So much is written at once.
@@ -56,7 +55,7 @@ fn copy_log(
 ) -> Result<bool> {
     let path = to.file(SegmentFile::Log, base);
     let log = to.vfs().open(&path, OpenMode::CreateEmpty).doing("create", &path)?;
-    let mut scan = scan(&source.dir, base)?;
+    let mut scan = source.dir.scan_all(base)?;
     let (mut piece, mut position, mut has_producers) = (Vec::with_capacity(PIECE), 0_u64, false);
     loop {
         let next = scan.next_unread()?;
@@ -85,13 +84,6 @@ fn copy_log(
 /// The leader epoch that a batch has in the copy.
 fn stamp(epoch: i32, highest: LeaderEpoch) -> i32 {
     epoch.min(highest.cast_signed())
-}
-
-fn scan(dir: &SegmentDir, base: Offset) -> Result<BatchScan> {
-    let path = dir.file(SegmentFile::Log, base);
-    let log = dir.vfs().open(&path, OpenMode::Read).doing("open", &path)?;
-    let size = log.size().doing("measure", &path)?;
-    Ok(dir.scan(FileView::Read(log), base, 0, size))
 }
 
 /// Copies a file as it is, if it is there.
@@ -144,7 +136,7 @@ pub fn compare(source: &SourcePartition, copy: &SegmentDir, epoch: LeaderEpoch) 
     }
     let mut end = source.ends.log_start;
     for base in bases {
-        let (mut of, mut is) = (scan(&source.dir, base)?, scan(&copy, base)?);
+        let (mut of, mut is) = (source.dir.scan_all(base)?, copy.scan_all(base)?);
         loop {
             let (expected, found) = match (of.next_unread()?, is.next_unread()?) {
                 (None, None) => break,
