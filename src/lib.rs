@@ -30,6 +30,7 @@
 //! | To | see |
 //! |---|---|
 //! | open a data directory, create and delete topics | [`Broker`], [`TopicConfig`] |
+//! | know what is promised, what is assumed of the disk, what to do after an error | [`durability`] |
 //! | learn what a crash has left | [`RecoveryReport`] |
 //! | append, and wait, wait for so long, or await | [`Producer`], [`Record`], [`Delivery`] |
 //! | append without ever blocking | [`Producer::try_send`], [`BrokerOptions::buffer_memory`] |
@@ -95,6 +96,7 @@ mod checkpoint;
 mod clock;
 mod config;
 mod consumer;
+pub mod durability;
 mod ends_file;
 mod error;
 mod file_name;

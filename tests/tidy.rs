@@ -26,7 +26,7 @@ const FLOORS: &[&[&str]] = &[
     &["partition_log"],
     &["broker"],
     &["producer", "consumer", "inspect"],
-    &["lib", "internals"],
+    &["lib", "internals", "durability"],
     &["bin"],
 ];
 
