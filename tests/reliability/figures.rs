@@ -28,6 +28,11 @@ impl Figures {
         }
     }
 
+    /// Shows every number.
+    pub fn each(&self, mut show: impl FnMut(&str, u64)) {
+        self.numbers.iter().for_each(|(name, count)| show(name, *count));
+    }
+
     /// What was counted under this name.
     pub fn get(&self, name: &str) -> u64 {
         self.numbers.iter().find(|(known, _)| known == name).map_or(0, |(_, number)| *number)

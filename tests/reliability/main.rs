@@ -4,12 +4,22 @@
 //! does what is legal to do to a process, a disk or a directory, and holds what is left against what was acknowledged.
 //! It panics at the first thing that is lost, wrong or hanging, and says how to see that again.
 
+mod crew;
 mod figures;
+mod oracle;
+mod recipe;
 mod runner;
+mod service;
+mod sim_crash;
+mod sim_errors;
+mod told;
+mod workloads;
 
 use runner::Suite;
 
 fn main() -> std::process::ExitCode {
-    const SUITES: &[Suite] = &[];
-    runner::main(SUITES)
+    runner::main(&[
+        Suite { name: "sim_crash", run: sim_crash::run_suite },
+        Suite { name: "sim_errors", run: sim_errors::run_suite },
+    ])
 }

@@ -32,7 +32,6 @@ mod regressions;
 mod reopening;
 mod rolling;
 mod salvaging;
-mod simulated;
 mod stress;
 mod support;
 mod time_lookup;

@@ -115,6 +115,11 @@ impl MemoryVfs {
         Self { state: Arc::new(Mutex::new(fork)) }
     }
 
+    /// A hash of every name and byte that this process sees: two file systems are alike if theirs are.
+    pub fn fingerprint(&self) -> u64 {
+        self.state.lock().disk.fingerprint()
+    }
+
     /// How many calls there were so far.
     pub fn counts(&self) -> CallCounts {
         self.state.lock().gate.counts
