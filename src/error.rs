@@ -211,6 +211,11 @@ impl Error {
         self
     }
 
+    pub(crate) fn with_what(mut self, what: String) -> Self {
+        self.0.what = what;
+        self
+    }
+
     pub(crate) fn in_topic(mut self, topic: &str) -> Self {
         self.0.topic = Some(topic.to_owned());
         self

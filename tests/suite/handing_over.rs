@@ -287,6 +287,47 @@ const REFUSALS: [Refusal; 13] = [
     ),
 ];
 
+/// A hand-over was made already: then both sides hold the records, and the error names the one that is damaged.
+#[test]
+fn running_it_again_blames_the_side_that_is_damaged() {
+    fn flip(vfs: &MemoryVfs, path: &Path) {
+        let mut bytes = vfs.open(path, OpenMode::Read).unwrap().map().unwrap().to_vec();
+        bytes[100] ^= 1;
+        write(vfs, path, &bytes);
+    }
+    type Case = (&'static str, &'static str, fn(&MemoryVfs, &Path), &'static str);
+    const SECOND: &str = "00000000000000000004.log";
+    let cases: [Case; 5] = [
+        (ROOT, SECOND, flip, "our log that is damaged"),
+        (ROOT, SECOND, |vfs, path| vfs.remove_file(path).unwrap(), "our log that is damaged"),
+        (ROOT, SECOND, |vfs, path| write(vfs, path, b""), "our log that is damaged"),
+        (KAFKA, SECOND, flip, "Kafka's partition is not empty, and damaged: "),
+        (
+            KAFKA,
+            SECOND,
+            |vfs, path| write(vfs, path, b"no batch"),
+            "Kafka's partition is not empty, and damaged: ",
+        ),
+    ];
+    for (number, (root, name, deed, says)) in cases.into_iter().enumerate() {
+        let vfs = both();
+        run(&vfs, of("orders")).unwrap();
+        let dir = Path::new(root).join("orders-0");
+        deed(&vfs, &dir.join(name));
+        let before = (tree(&vfs, Path::new(ROOT)), tree(&vfs, Path::new(KAFKA)));
+        let error = run(&vfs, of("orders").give_up(true)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::CorruptMessage, "{number}: {error}");
+        assert!(error.file().unwrap().starts_with(&dir), "{number}: {error}");
+        assert!(error.to_string().contains(says), "{number}: {error}");
+        assert_eq!((tree(&vfs, Path::new(ROOT)), tree(&vfs, Path::new(KAFKA))), before, "{number}");
+    }
+    // Without a copy on the other side, a segment that is gone is missed as well.
+    let vfs = both();
+    vfs.remove_file(&Path::new(ROOT).join("orders-0").join(SECOND)).unwrap();
+    let error = run(&vfs, of("orders")).unwrap_err();
+    assert!(error.is_corruption() && error.to_string().contains("our log that is damaged"), "{error}");
+}
+
 fn move_away(vfs: &MemoryVfs, names: &[&str]) {
     names.iter().for_each(|name| vfs.rename(&kafka(name), &Path::new("/").join(name)).unwrap());
 }

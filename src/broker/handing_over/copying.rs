@@ -58,7 +58,7 @@ fn copy_log(
     let mut scan = source.dir.scan_all(base)?;
     let (mut piece, mut position, mut has_producers) = (Vec::with_capacity(PIECE), 0_u64, false);
     loop {
-        let next = scan.next_unread()?;
+        let next = scan.next_unread().map_err(ours)?;
         if next.is_none() || piece.len() >= PIECE {
             write_all_at(log.as_ref(), &piece, position).doing("write", &path)?;
             position = position.saturating_add(piece.len() as u64);
@@ -124,30 +124,42 @@ fn copy_snapshots(
     offsets.iter().try_for_each(|at| copy_file(&source.dir, to, SegmentFile::ProducerSnapshot, *at))
 }
 
-/// Reads a copy, and what it was made of: every batch is there, and the same but for its leader epoch, which is not above
-/// `epoch`. Returns what was compared, or why they differ.
-pub fn compare(source: &SourcePartition, copy: &SegmentDir, epoch: LeaderEpoch) -> Result<HandedOver> {
+/// How a copy compares with what it was made of.
+pub enum Comparison {
+    /// What was compared.
+    Same(HandedOver),
+    /// Where and how it differs.
+    Differs(Error),
+}
+
+/// Reads a copy, and what it was made of: whether every batch is there, and the same but for its leader epoch, which is not
+/// above `epoch`. An error is that of reading one of the two, and names the file.
+pub fn compare(source: &SourcePartition, copy: &SegmentDir, epoch: LeaderEpoch) -> Result<Comparison> {
     let copy = copy.clone().with_kafka_end(Offset::MAX);
     let mut compared =
         HandedOver { log_start: source.ends.log_start, end: source.ends.offset, ..HandedOver::default() };
     let bases = segment_bases(&source.dir)?;
     if segment_bases(&copy)? != bases {
-        return Err(differs("it has other segments", copy.path()));
+        return Ok(Comparison::Differs(differs("it has other segments", copy.path())));
     }
     let mut end = source.ends.log_start;
     for base in bases {
+        check_joined(source, end, base)?;
         let (mut of, mut is) = (source.dir.scan_all(base)?, copy.scan_all(base)?);
         loop {
-            let (expected, found) = match (of.next_unread()?, is.next_unread()?) {
+            let (expected, found) = match (of.next_unread().map_err(ours)?, is.next_unread()?) {
                 (None, None) => break,
                 (Some(expected), Some(found)) => (expected, found),
-                _ => return Err(is.place(differs("a segment has another length", copy.path()))),
+                _ => {
+                    let error = differs("a segment has another length", copy.path());
+                    return Ok(Comparison::Differs(is.place(error)));
+                }
             };
             let is_same = found.0.leader_epoch == stamp(expected.0.leader_epoch, epoch)
                 && without_epoch(&found.1).eq(without_epoch(&expected.1));
             if !is_same {
-                let error = differs("a batch is another one", copy.path());
-                return Err(is.place(error.at_offset(expected.0.base_offset)));
+                let error = differs("a batch is another one", copy.path()).at_offset(expected.0.base_offset);
+                return Ok(Comparison::Differs(is.place(error)));
             }
             compared.batches += 1;
             compared.restamped += u64::from(found.0.leader_epoch != expected.0.leader_epoch);
@@ -156,12 +168,51 @@ pub fn compare(source: &SourcePartition, copy: &SegmentDir, epoch: LeaderEpoch) 
         }
         end = end.max(base);
     }
-    if end != source.ends.offset {
-        let what =
-            format!("the log ends at offset {end}, and what was acknowledged at {}", source.ends.offset);
-        return Err(Error::corrupt(what).in_file(source.dir.path()));
+    check_end(source, end)?;
+    Ok(Comparison::Same(compared))
+}
+
+/// Reads what is to be handed over: whether every batch is whole, and they reach from the log start to the end that was
+/// acknowledged.
+pub fn check(source: &SourcePartition) -> Result<()> {
+    let mut end = source.ends.log_start;
+    for base in segment_bases(&source.dir)? {
+        check_joined(source, end, base)?;
+        let mut scan = source.dir.scan_all(base)?;
+        while let Some((header, _)) = scan.next_unread().map_err(ours)? {
+            end = header.next_offset();
+        }
+        end = end.max(base);
     }
-    Ok(compared)
+    check_end(source, end)
+}
+
+/// Only where a Kafka broker has written may there be nothing between two segments.
+fn check_joined(source: &SourcePartition, end: Offset, base: Offset) -> Result<()> {
+    if base <= end || source.dir.may_lack(end) {
+        return Ok(());
+    }
+    let error = Error::corrupt(format!("the log has nothing between the offsets {end} and {base}"));
+    Err(ours(error.at_offset(end).in_file(&source.dir.file(SegmentFile::Log, base))))
+}
+
+fn check_end(source: &SourcePartition, end: Offset) -> Result<()> {
+    if end == source.ends.offset {
+        return Ok(());
+    }
+    let what = format!("the log ends at offset {end}, and what was acknowledged at {}", source.ends.offset);
+    Err(ours(Error::corrupt(what).in_file(source.dir.path())))
+}
+
+/// An error of reading what is to be handed over.
+fn ours(error: Error) -> Error {
+    match error.is_corruption() {
+        true => error.advise(
+            "it is our log that is damaged: `ottla verify` shows where, and `ottla salvage` copies what is sound; \
+             nothing was changed",
+        ),
+        false => error,
+    }
 }
 
 fn without_epoch(batch: &[u8]) -> impl Iterator<Item = &[u8]> {

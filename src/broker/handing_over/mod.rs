@@ -20,8 +20,9 @@ use std::sync::Arc;
 use super::options::BrokerOptions;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::model::{PartitionId, TopicName};
-use crate::segment::segment_bases;
+use crate::segment::{SegmentDir, segment_bases};
 use crate::vfs::{OsVfs, Vfs};
+use copying::Comparison;
 use source::{Source, SourcePartition};
 use target::{Reach, Target};
 
@@ -96,7 +97,8 @@ impl HandOver {
     /// [`TopicAlreadyExists`](ErrorKind::TopicAlreadyExists) if it holds records;
     /// [`DirectoryInUse`](ErrorKind::DirectoryInUse) if one of the directories is, or ours was not closed in order;
     /// [`DirectoryNotOurs`](ErrorKind::DirectoryNotOurs) if one of them is not what it should be;
-    /// [`CorruptMessage`](ErrorKind::CorruptMessage) if our log, or Kafka's checkpoint or topic id, is damaged.
+    /// [`CorruptMessage`](ErrorKind::CorruptMessage) if our log, or Kafka's log, checkpoint or topic id, is
+    /// damaged: [`file`](Error::file) tells which.
     /// [`StorageError`](ErrorKind::StorageError) for a failure of the file system, after which running it again goes on.
     pub fn run(mut self) -> Result<HandOverReport> {
         for path in [&mut self.from, &mut self.to] {
@@ -159,6 +161,10 @@ fn reach(partition: &SourcePartition, done: &HandedOver) -> Result<Reach> {
     Ok(Reach { first_segment, log_start, end: partition.ends.offset, was_there: done.was_there })
 }
 
+fn is_in(error: &Error, dir: &SegmentDir) -> bool {
+    error.file().is_some_and(|file| file.starts_with(dir.path()))
+}
+
 /// Both sides, looked at.
 struct Work<'a> {
     vfs: &'a dyn Vfs,
@@ -193,19 +199,25 @@ impl Work<'_> {
         if self.target.is_empty(partition)? {
             return Ok(None);
         }
-        let epoch = self.target.epoch(partition)?;
-        match copying::compare(source, &self.target.partition(partition), epoch) {
-            Ok(there) => Ok(Some(HandedOver { partition, was_there: true, ..there })),
-            Err(error) if error.is_corruption() => {
-                let dir = self.target.partition(partition);
+        let (epoch, there) = (self.target.epoch(partition)?, self.target.partition(partition));
+        let error = match copying::compare(source, &there, epoch) {
+            Ok(Comparison::Same(same)) => return Ok(Some(HandedOver { partition, was_there: true, ..same })),
+            Ok(Comparison::Differs(error)) => {
                 let what =
                     "Kafka's partition is not empty, and not what an earlier hand-over has brought there";
-                Err(Error::new(ErrorKind::TopicAlreadyExists, what).in_file(dir.path()).advise(
-                    "hand over to a topic that was just created, and has no records; nothing was changed",
-                ))
+                Error::new(ErrorKind::TopicAlreadyExists, what)
+                    .in_file(error.file().unwrap_or_else(|| there.path()))
             }
-            Err(error) => Err(error),
-        }
+            Err(error) if error.is_corruption() && !is_in(&error, &source.dir) => {
+                let what = format!("Kafka's partition is not empty, and damaged: {}", error.what());
+                error.with_what(what)
+            }
+            Err(error) => return Err(error),
+        };
+        // What is damaged on our side is not to be taken for a difference of theirs.
+        copying::check(source)?;
+        Err(error
+            .advise("hand over to a topic that was just created, and has no records; nothing was changed"))
     }
 
     /// Copies each partition that is to come, and compares it.
@@ -244,9 +256,13 @@ impl Work<'_> {
         let to = self.target.begin(partition)?;
         let copied = copying::copy(source, &to, epoch, tell)?;
         self.vfs.sync_dir(to.path()).doing("sync", to.path())?;
-        let compared = copying::compare(source, &to, epoch)?;
-        debug_assert_eq!(copied, compared);
-        Ok(HandedOver { partition, ..compared })
+        match copying::compare(source, &to, epoch)? {
+            Comparison::Same(compared) => {
+                debug_assert_eq!(copied, compared);
+                Ok(HandedOver { partition, ..compared })
+            }
+            Comparison::Differs(error) => Err(error),
+        }
     }
 
     fn place(&self, error: Error, partition: PartitionId) -> Error {
