@@ -52,7 +52,7 @@ pub enum FileKind {
 }
 
 /// Kafka's: up to where each partition is compacted.
-const CLEANER_POINTS: &str = "cleaner-offset-checkpoint";
+pub(super) const CLEANER_POINTS: &str = "cleaner-offset-checkpoint";
 /// What Kafka appends to the names of files that come and go.
 const PASSING: [&str; 3] = [".deleted", ".cleaned", ".swap"];
 /// What a change of owner appends.

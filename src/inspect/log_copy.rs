@@ -37,6 +37,13 @@ pub struct LogCopy {
     epochs: LeaderEpochs,
 }
 
+/// A log that was copied.
+#[derive(Debug)]
+pub struct Copied {
+    pub end: ProvenEnd,
+    pub epochs: LeaderEpochs,
+}
+
 impl LogCopy {
     /// An empty log in a directory that is there.
     pub fn new(vfs: Arc<dyn Vfs>, dir: &Path, config: TopicConfig) -> Self {
@@ -152,15 +159,19 @@ impl LogCopy {
         Ok(())
     }
 
-    /// Ends the log, at `start` where nothing came, and brings all of it to the disk. Returns where it ends, and its newest leader epoch.
-    pub fn finish(mut self, start: Offset, generation: u32) -> Result<(ProvenEnd, Option<LeaderEpoch>)> {
+    /// Ends the log, and brings all of it to the disk. Readers begin at `start`, or with the first segment if that begins
+    /// behind it. `epoch` is that of a log that had records, and has none.
+    pub fn finish(mut self, start: Offset, epoch: LeaderEpoch, generation: u32) -> Result<Copied> {
         if self.active.is_none() {
             self.roll(start)?;
         }
         self.write()?;
+        if self.next > 0 && self.epochs.latest().is_none() {
+            self.epochs.begin(epoch, self.next);
+        }
         let mut end = ProvenEnd {
             generation,
-            log_start: self.start.unwrap_or(start),
+            log_start: self.start.map_or(start, |first| first.max(start)),
             offset: self.next,
             log_end: self.next,
             ..ProvenEnd::default()
@@ -175,7 +186,7 @@ impl LogCopy {
             LeaderEpochs::commit(vfs, dir)?;
         }
         vfs.sync_dir(dir).doing("sync", dir)?;
-        Ok((end, self.epochs.latest()))
+        Ok(Copied { end, epochs: self.epochs })
     }
 }
 

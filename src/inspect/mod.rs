@@ -6,6 +6,7 @@
 //! and what the disk cannot read is told and not fatal.
 
 mod entries;
+mod evidence;
 mod file_kind;
 mod finding;
 mod index_check;

@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use super::finding::{Finding, FindingKind, Severity};
 use super::items::offset_index;
-use super::log_copy::LogCopy;
+use super::log_copy::{Copied, LogCopy};
 use super::log_walk::{Found, LogWalk, Step};
 use super::segment_check::{Proof, is_missing, plain};
 use super::small_files::most;
 use super::survey::PartitionPlace;
 use super::{FileKind, Verifying};
 use crate::config::TopicConfig;
-use crate::ends_file::ProvenEnd;
 use crate::error::{Error, IoContext, Result};
 use crate::file_name::SegmentFile;
 use crate::model::{LeaderEpoch, Offset};
@@ -25,6 +24,8 @@ pub struct PartitionCopy<'a, 'b> {
     pub vfs: &'a Arc<dyn Vfs>,
     pub place: &'a PartitionPlace,
     pub proof: Proof,
+    /// Where its readers begin, if that is not where the first segment does.
+    pub log_start: Option<Offset>,
     /// The new directory, which is there.
     pub to: &'a Path,
     pub config: &'a TopicConfig,
@@ -44,13 +45,13 @@ enum Then {
 }
 
 impl PartitionCopy<'_, '_> {
-    /// Copies the partition; returns where it ends now, with its newest leader epoch.
-    pub fn run(mut self) -> Result<(ProvenEnd, Option<LeaderEpoch>)> {
+    /// Copies the partition.
+    pub fn run(mut self) -> Result<Copied> {
         let mut copy = LogCopy::new(Arc::clone(self.vfs), self.to, self.config.clone());
         let epochs = self.epochs();
         let bases = self.bases();
         let slot = self.place.proven;
-        let start = slot.map_or(0, |slot| slot.log_start);
+        let start = self.log_start.unwrap_or_default();
         if let Some(first) = bases.first().filter(|first| **first > start && slot.is_some()) {
             let what = "the first segment is missing";
             let finding = self.left(FindingKind::Segment, true, start, what).offsets(start..*first);
@@ -75,12 +76,27 @@ impl PartitionCopy<'_, '_> {
             }
         }
         self.fill_to_proof(&mut copy, epochs.as_ref())?;
-        copy.finish(start, slot.map_or(1, |slot| slot.generation.saturating_add(1)))
+        let start = self.start_within(start, copy.next_offset());
+        let stored = LeaderEpochs::read(self.vfs.as_ref(), &self.place.dir).ok().flatten();
+        let epoch = stored.and_then(|epochs| epochs.latest()).unwrap_or_default();
+        copy.finish(start, epoch, slot.map_or(1, |slot| slot.generation.saturating_add(1)))
     }
 
-    /// The leader epochs as the checkpoint has them, where it can be read, and ours wrote it.
+    /// Where readers begin. A start behind the end is not believed, for it would hide everything: no checksum covers
+    /// Kafka's checkpoint.
+    fn start_within(&mut self, start: Offset, end: Option<Offset>) -> Offset {
+        let Some(end) = end.filter(|end| *end < start) else { return start };
+        let what = format!("the log is to begin at offset {start}, and ends at {end}");
+        let advice = "it begins where its first segment does: records may be there that had been deleted";
+        let (kind, severity) = (FindingKind::OffsetCheckpoint, Severity::Damage);
+        self.out.add(Finding::new(kind, severity, &self.place.dir, what, advice).offsets(end..start));
+        0
+    }
+
+    /// The leader epochs as the checkpoint has them, where it can be read, and is ours. What Kafka has written has those
+    /// of its batches.
     fn epochs(&mut self) -> Option<LeaderEpochs> {
-        if self.place.kafka_end > 0 {
+        if self.place.kafka_end == Offset::MAX {
             return None;
         }
         match LeaderEpochs::load(self.vfs.as_ref(), &self.place.dir, 0) {
@@ -214,7 +230,8 @@ impl PartitionCopy<'_, '_> {
                 return None;
             }
         }
-        let known = epochs.and_then(|epochs| epochs.at(header.base_offset));
+        let of_ours = epochs.filter(|_| header.base_offset >= self.place.kafka_end);
+        let known = of_ours.and_then(|epochs| epochs.at(header.base_offset));
         let stated = LeaderEpoch::try_from(header.leader_epoch).unwrap_or_default();
         let least = copy.latest_epoch().unwrap_or_default();
         let epoch = known.unwrap_or(stated).max(least);
@@ -246,7 +263,7 @@ impl PartitionCopy<'_, '_> {
             let finding = self.left(FindingKind::End, true, slot.segment, what);
             self.out.add(finding.offsets(end..slot.offset));
         }
-        let epoch = epochs.and_then(|epochs| epochs.at(end)).or(copy.latest_epoch()).unwrap_or_default();
+        let epoch = epochs.and_then(|epochs| epochs.at(end)).max(copy.latest_epoch()).unwrap_or_default();
         if copy.next_offset().is_none() {
             copy.begin_segment(slot.log_start, epoch)?;
         }

@@ -8,17 +8,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Verifying;
+use super::evidence::Evidence;
 use super::finding::{Finding, FindingKind, Progress, Severity, VerifyReport};
+use super::log_copy::Copied;
 use super::partition_copy::PartitionCopy;
 use super::segment_check::{Proof, is_missing, plain};
 use super::survey::{DirectoryKind, PartitionPlace, Survey};
 use super::verify::{Verify, total};
 use crate::broker::{AdoptedEnd, Manifest, TopicEntry, TopicState, encode_partition_metadata};
 use crate::config::{Durability, TopicConfig};
-use crate::ends_file::{EndsFile, Owner, ProvenEnd};
+use crate::ends_file::{EndsFile, Owner};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::file_name::{ENDS, MANIFEST, PARTITION_METADATA, partition_dir};
-use crate::model::{LeaderEpoch, PartitionId, TopicId, TopicName};
+use crate::model::{Offset, PartitionId, TopicId, TopicName};
 use crate::vfs::{EntryKind, OsVfs, Vfs, real_path, replace_file};
 
 /// How [`salvage`](super::salvage) is done.
@@ -67,7 +69,14 @@ pub struct SalvageReport {
 struct Salvaged {
     id: TopicId,
     config: TopicConfig,
-    places: BTreeMap<PartitionId, PartitionPlace>,
+    places: BTreeMap<PartitionId, Placed>,
+}
+
+/// A partition, and what the rest of the evidence tells of it.
+#[derive(Debug)]
+struct Placed {
+    place: PartitionPlace,
+    log_start: Option<Offset>,
 }
 
 impl<'a> Salvage<'a> {
@@ -148,6 +157,7 @@ fn topics_of(survey: &Survey, out: &mut Verifying<'_>) -> Result<BTreeMap<TopicN
     if survey.kind == DirectoryKind::Ottla {
         note_root(survey, out);
     }
+    let evidence = Evidence::read(survey, out);
     let mut topics: BTreeMap<TopicName, Salvaged> = BTreeMap::new();
     let mut taken = BTreeSet::new();
     for place in &survey.partitions {
@@ -160,7 +170,9 @@ fn topics_of(survey: &Survey, out: &mut Verifying<'_>) -> Result<BTreeMap<TopicN
             Salvaged { id, config, places: BTreeMap::new() }
         });
         topic.config.partitions = topic.config.partitions.max(place.partition.saturating_add(1));
-        topic.places.insert(place.partition, place.clone());
+        let log_start = evidence.log_start(place);
+        let place = PartitionPlace { kafka_end: evidence.kafka_end(place), ..place.clone() };
+        topic.places.insert(place.partition, Placed { place, log_start });
     }
     topics.iter().try_for_each(|(name, topic)| {
         topic.config.validate().map_err(|error| error.in_topic(name.as_str()))
@@ -204,12 +216,14 @@ fn copy(
         for slot in ends.claim(owners) {
             let partition = slot.owner().partition;
             out.partition = Some((name.as_str().to_owned(), partition));
-            let (end, epoch) = copy_partition(survey, name, topic, partition, to, out)?;
+            let Copied { end, epochs } = copy_partition(survey, name, topic, partition, to, out)?;
             slot.publish(end, Duration::ZERO);
             // Up to there the log may hold transactions, which readers then look for.
-            let kafka_end = topic.places.get(&partition).map_or(0, |place| place.kafka_end);
+            let kafka_end = topic.places.get(&partition).map_or(0, |placed| placed.place.kafka_end);
             if kafka_end > 0 {
-                entry.adopted.insert(partition, AdoptedEnd { offset: end.offset.min(kafka_end), epoch });
+                let offset = end.offset.min(kafka_end);
+                let epoch = offset.checked_sub(1).and_then(|last| epochs.at(last));
+                entry.adopted.insert(partition, AdoptedEnd { offset, epoch });
             }
             partitions = partitions.saturating_add(1);
         }
@@ -241,7 +255,7 @@ fn copy_partition(
     partition: PartitionId,
     to: &Path,
     out: &mut Verifying<'_>,
-) -> Result<(ProvenEnd, Option<LeaderEpoch>)> {
+) -> Result<Copied> {
     let dir: PathBuf = to.join(partition_dir(name, partition));
     make_dir(survey.vfs.as_ref(), &dir)?;
     let nothing = PartitionPlace {
@@ -254,7 +268,8 @@ fn copy_partition(
         recovery_point: None,
         kafka_end: 0,
     };
-    let place = topic.places.get(&partition).unwrap_or(&nothing);
+    let placed = topic.places.get(&partition);
+    let (place, log_start) = placed.map_or((&nothing, None), |placed| (&placed.place, placed.log_start));
     let proof = Proof::of(survey, place);
     if survey.kind == DirectoryKind::Ottla && place.proven.is_none() && survey.ends.is_ok() {
         let what = "the ends file says nothing of the partition";
@@ -262,7 +277,8 @@ fn copy_partition(
             "everything that is whole was kept; whether there was more at the end of the log is not known";
         out.add(Finding::new(FindingKind::Ends, Severity::Damage, survey.root.join(ENDS), what, advice));
     }
-    let copy = PartitionCopy { vfs: &survey.vfs, place, proof, to: &dir, config: &topic.config, out };
+    let copy =
+        PartitionCopy { vfs: &survey.vfs, place, proof, log_start, to: &dir, config: &topic.config, out };
     let end = copy.run()?;
     let text = encode_partition_metadata(topic.id);
     replace_file(survey.vfs.as_ref(), &dir, PARTITION_METADATA, text.as_bytes()).doing("write", &dir)?;

@@ -32,6 +32,7 @@ mod regressions;
 mod reopening;
 mod rolling;
 mod salvaging;
+mod salvaging_adopted;
 mod stress;
 mod support;
 mod time_lookup;

@@ -14,11 +14,11 @@ use crate::kafka_fixtures::{Line, Read};
 use crate::support::{ROOT, TempDir, encode_batch, options, send_all, values};
 use crate::verifying::{complete, content, files, path, replace};
 
-const OUT: &str = "/salvaged";
+pub const OUT: &str = "/salvaged";
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Salvages a copy of the directory, and opens what comes of it.
-fn salvaged(vfs: &MemoryVfs) -> (SalvageReport, MemoryVfs, Broker) {
+pub fn salvaged(vfs: &MemoryVfs) -> (SalvageReport, MemoryVfs, Broker) {
     let vfs = vfs.restart();
     let before: Vec<_> = files(&vfs).into_iter().map(|name| (content(&vfs, &name), name)).collect();
     let report = salvage_on(Arc::new(vfs.clone()), Path::new(ROOT), Path::new(OUT)).unwrap();
@@ -29,7 +29,7 @@ fn salvaged(vfs: &MemoryVfs) -> (SalvageReport, MemoryVfs, Broker) {
 }
 
 /// The records of a partition with their offsets.
-fn records(partition: &Partition) -> BTreeMap<u64, Vec<u8>> {
+pub fn records(partition: &Partition) -> BTreeMap<u64, Vec<u8>> {
     let batches = partition.read(Start::Earliest).unwrap();
     let records = batches.flat_map(|batch| batch.unwrap().records().collect::<Vec<_>>());
     records.map(|record| (record.offset, record.value.unwrap_or_default().to_vec())).collect()
@@ -299,7 +299,7 @@ fn nothing_is_overwritten_and_no_owner_disturbed() {
 }
 
 /// The log directory of a Kafka broker that was stopped, or killed, as the fixtures have it.
-fn kafkas(dir: &str) -> MemoryVfs {
+pub fn kafkas(dir: &str) -> MemoryVfs {
     let vfs = MemoryVfs::new();
     vfs.create_dir(&path("")).unwrap();
     let put = |name: &str, bytes: &[u8]| {
