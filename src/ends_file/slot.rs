@@ -16,7 +16,8 @@
 //! | 80 | 4 | CRC-32 (IEEE) | of the bytes 0 to 79 |
 //! | 84 | 428 | zeros | |
 //!
-//! A sector is the unit that a disk writes whole or not at all; the checksum says which.
+//! A slot lies in a sector of its own, so that writing one never touches another. A power cut may still leave it torn: the
+//! checksum tells, and the twin holds what was durable before.
 
 use byteorder::{BigEndian, ReadBytesExt, WriteBytesExt};
 
