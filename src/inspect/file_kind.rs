@@ -47,7 +47,7 @@ pub enum FileKind {
     Quarantine,
     /// A file on its way to one of the others: `*.tmp`.
     Temporary,
-    /// Anything else.
+    /// Anything else: it is not read.
     Unknown,
 }
 

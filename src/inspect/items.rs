@@ -8,7 +8,7 @@ use super::entries::EntryReader;
 use super::item::{BatchInfo, Content, DamageInfo, Item};
 use super::log_walk::{Found, LogWalk, Step};
 use super::{FileKind, small_files};
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::file_name::SegmentFile;
 use crate::model::Offset;
 use crate::record_batch::Codecs;
@@ -59,9 +59,8 @@ impl Items {
                 let (file, _) = self.file.as_ref()?;
                 return Some(Item { file: Arc::clone(file), position, content });
             }
-            let (with_records, ready) = (self.with_records, &mut self.ready);
-            let goes_on =
-                self.file.as_mut().is_some_and(|(path, source)| source.read(path, with_records, ready));
+            let ready = &mut self.ready;
+            let goes_on = self.file.as_mut().is_some_and(|(path, source)| source.read(path, ready));
             if !goes_on {
                 let place = self.places.pop_front()?;
                 self.begin(place);
@@ -103,7 +102,8 @@ impl Items {
         Ok(match kind {
             _ if kind.holds_batches() => {
                 let index = base.and_then(|base| offset_index(self.vfs.as_ref(), path, base));
-                Source::Log(Box::new(LogWalk::new(view, base, len, &self.codecs).with_index(index)))
+                let walk = LogWalk::new(view, base, len, &self.codecs);
+                Source::Log(Box::new(walk.with_index(index).with_records(self.with_records)))
             }
             FileKind::OffsetIndex => Source::OffsetIndex(EntryReader::new(view, len), from),
             FileKind::TimeIndex => Source::TimeIndex(EntryReader::new(view, len), from),
@@ -125,10 +125,10 @@ impl Iterator for Items {
 
 impl Source {
     /// Reads on; false at the end.
-    fn read(&mut self, path: &Path, with_records: bool, ready: &mut VecDeque<(u64, Content)>) -> bool {
+    fn read(&mut self, path: &Path, ready: &mut VecDeque<(u64, Content)>) -> bool {
         match self {
             Self::Log(walk) => match walk.step() {
-                Some(step) => show(step, path, with_records, ready),
+                Some(step) => show(step, path, ready),
                 None => return false,
             },
             Self::OffsetIndex(entries, base) => {
@@ -174,19 +174,21 @@ fn read_entry<E: IndexEntry>(
     true
 }
 
-fn show(step: Step, path: &Path, with_records: bool, ready: &mut VecDeque<(u64, Content)>) {
+fn show(step: Step, path: &Path, ready: &mut VecDeque<(u64, Content)>) {
     match step {
         Step::Batch(Found { position, header, batch, missing, .. }) => {
             let missing = missing.end.saturating_sub(missing.start);
             ready.push_back((position, Content::Batch(BatchInfo::of(&header, missing))));
             match batch {
-                _ if !with_records => {}
-                Ok(batch) if batch.is_control() => {
+                None => {}
+                Some(Ok(batch)) if batch.is_control() => {
                     let marker = batch.control_record();
                     ready.extend(marker.map(|marker| (position, Content::Marker(marker.into()))));
                 }
-                Ok(batch) => ready.extend(batch.records().map(|record| (position, Content::Record(record)))),
-                Err(error) => {
+                Some(Ok(batch)) => {
+                    ready.extend(batch.records().map(|record| (position, Content::Record(record))));
+                }
+                Some(Err(error)) => {
                     let error = error.in_file(path).at_position(position);
                     let bytes = position..position.saturating_add(header.size as u64);
                     let offsets = Some(header.base_offset..header.next_offset());
@@ -217,8 +219,13 @@ pub fn offset_index(vfs: &dyn Vfs, log: &Path, base: Offset) -> Option<IndexView
 
 /// What stands in a directory, files before directories, by name; `None` if the path is no directory.
 fn list(vfs: &dyn Vfs, path: &Path) -> Result<Option<VecDeque<PathBuf>>> {
-    if vfs.kind(path).doing("look at", path)? == Some(EntryKind::File) {
-        return Ok(None);
+    match vfs.kind(path).doing("look at", path)? {
+        Some(EntryKind::File) => return Ok(None),
+        Some(_) => {}
+        None => {
+            let what = "there is no such file or directory";
+            return Err(Error::new(ErrorKind::StorageError, what).in_file(path));
+        }
     }
     let mut entries = vfs.read_dir(path).doing("list", path)?;
     entries.sort_by(|one, other| {

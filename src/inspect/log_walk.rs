@@ -46,7 +46,8 @@ pub struct Found {
     /// Header and records, as they stand in the file.
     pub bytes: Bytes,
     /// Its records, or why they cannot be read though the batch is whole: this build lacks the codec, or they are too many.
-    pub batch: Result<RecordBatch>,
+    /// `None` where nobody wants them.
+    pub batch: Option<Result<RecordBatch>>,
     /// The offsets between it and the batch before; mostly none.
     pub missing: Range<Offset>,
 }
@@ -73,6 +74,8 @@ pub struct LogWalk {
     /// The offset that is due behind the last batch, where it is known.
     successor: Option<Offset>,
     codecs: Arc<Codecs>,
+    /// Whether batches are decompressed, and their records given out.
+    reads_records: bool,
     /// To confirm a place behind damage.
     index: Option<IndexView<OffsetEntry>>,
     /// How many bytes may still be read to confirm places, so that a file which is made to deceive ends, too.
@@ -96,12 +99,29 @@ impl LogWalk {
         let log = ReadAhead::of_whole(view.clone());
         let patience = len.saturating_mul(4).saturating_add(1 << 20);
         let (first, next) = (base.unwrap_or_default(), base);
-        Self { log, view, len, base: first, next, successor: None, codecs, index: None, patience }
+        Self {
+            log,
+            view,
+            len,
+            base: first,
+            next,
+            successor: None,
+            codecs,
+            reads_records: true,
+            index: None,
+            patience,
+        }
     }
 
     /// The offset that is due behind the last batch: the base of the next segment, say.
     pub fn before(mut self, successor: Option<Offset>) -> Self {
         self.successor = successor;
+        self
+    }
+
+    /// Without records, nothing is decompressed: header and checksum tell that a batch is whole.
+    pub fn with_records(mut self, on: bool) -> Self {
+        self.reads_records = on;
         self
     }
 
@@ -156,8 +176,12 @@ impl LogWalk {
             return bad(Error::corrupt("the file became shorter while it was read").at_offset(due), false);
         }
         let bytes = self.log.share(header.size);
-        let batch = match RecordBatch::parse(bytes.clone(), &self.codecs) {
-            Err(error) if error.is_corruption() => return bad(error, false),
+        let batch = match self.reads_records {
+            true => Some(RecordBatch::parse(bytes.clone(), &self.codecs)),
+            false => RecordBatch::check_whole(bytes.clone()).err().map(Err),
+        };
+        let batch = match batch {
+            Some(Err(error)) if error.is_corruption() => return bad(error, false),
             batch => batch,
         };
         if self.has_other_offsets(&header, due, behind)? {

@@ -158,7 +158,8 @@ impl Inspect {
         Self::default()
     }
 
-    /// Whether each batch is followed by its records. Default: `false`.
+    /// Whether each batch is followed by its records. Default: `false`; then nothing is decompressed, and a batch is whole
+    /// if its checksum is right. A batch of more than 256 MiB, decompressed, is damage that says so.
     #[must_use]
     pub fn records(mut self, on: bool) -> Self {
         self.records = on;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ottla::inspect::{Content, Inspect, Item};
 use ottla::internals::{MemoryVfs, OpenMode, Vfs, inspect_on, open_on};
-use ottla::{Record, TopicConfig};
+use ottla::{Compression, Record, TopicConfig};
 
 use crate::support::{ROOT, TempDir, encode_batch, options, send_all};
 
@@ -87,6 +87,24 @@ fn batches_are_shown_with_every_field_and_records_on_demand() {
         .filter(|line| !line.starts_with("  ") && !line.contains("Marker("))
         .collect();
     assert_eq!(batches, without);
+}
+
+/// What cannot be decompressed is no matter where nobody asks for records: header and checksum are looked at.
+#[test]
+fn without_records_nothing_is_decompressed() {
+    let plain = encode_batch(0, &[(0, 1000, Record::new(&"v".repeat(100)))]);
+    let mut batch = ottla::internals::compress_batch(&plain, Compression::Zstd).unwrap();
+    batch[61..].fill(7);
+    let crc = crc_fast::crc32_iscsi(&batch[21..]);
+    batch[17..21].copy_from_slice(&crc.to_be_bytes());
+    let vfs = directory([(LOG, batch)]);
+    let without = shown(&vfs, LOG, Inspect::new());
+    assert!(without.len() == 2 && without[1].contains("compression: Zstd"), "{without:?}");
+    let with = shown(&vfs, LOG, Inspect::new().records(true));
+    assert!(
+        with.len() == 2 && with[1].contains("damage") && with[1].contains("decompressed with zstd"),
+        "{with:?}"
+    );
 }
 
 #[test]

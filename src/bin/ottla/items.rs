@@ -4,7 +4,9 @@ use std::fmt;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 
-use ottla::inspect::{BatchInfo, Content, DamageInfo, Item, Marker, ProducerState, SlotInfo, TopicInfo};
+use ottla::inspect::{
+    BatchInfo, Content, DamageInfo, FileKind, Item, Marker, ProducerState, SlotInfo, TopicInfo,
+};
 use ottla::{OwnedRecord, TimestampType};
 use serde::Serialize;
 
@@ -47,7 +49,8 @@ fn type_of(content: &Content) -> &'static str {
 fn content(line: &mut Fields<'_, impl Write>, item: &Item) -> io::Result<()> {
     match &item.content {
         Content::File { kind, len } => {
-            line.sign(&format!("Dumping {} ", Bytes(item.file.as_os_str().as_bytes())))?;
+            let done = if *kind == FileKind::Unknown { "Not reading" } else { "Dumping" };
+            line.sign(&format!("{done} {} ", Bytes(item.file.as_os_str().as_bytes())))?;
             line.field("kind", format!("{kind:?}"))?;
             return line.field("bytes", len);
         }
