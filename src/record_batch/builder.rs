@@ -141,7 +141,10 @@ impl PendingBatch {
     /// Writes the header, checksum included, into the room that was left for it.
     pub fn seal(&self, buffer: &mut [u8]) {
         match buffer.get_mut(self.bytes.clone()) {
-            Some(batch) => self.header.seal(batch),
+            Some(batch) => {
+                debug_assert_eq!(self.header.size, batch.len(), "the header has another size than the batch");
+                self.header.seal(batch);
+            }
             None => debug_assert!(false, "the buffer is another one than the batch was built in"),
         }
     }

@@ -245,6 +245,31 @@ fn a_log_that_does_not_end_with_a_batch_is_refused_on_opening() {
 }
 
 #[test]
+fn a_gap_is_no_damage_only_where_compaction_has_come_to() {
+    let dir = directory(false).with_kafka_end(BASE + 8);
+    let (bytes, batches) = batches(6);
+    // The batches begin at 0, 2, 4, 6, 8 and 10 from the base on; two are taken out.
+    let at = |number: usize| batches[number].bytes.clone();
+    for (missing, is_damage) in [(1, false), (3, false), (4, true)] {
+        let (range, path) = (at(missing), dir.file(SegmentFile::Log, BASE));
+        let log = dir.vfs.open(&path, OpenMode::CreateEmpty).unwrap();
+        write_all_at(log.as_ref(), &[&bytes[..range.start], &bytes[range.end..]].concat(), 0).unwrap();
+        let mut scan = dir.scan_all(BASE).unwrap();
+        let error = loop {
+            match scan.next_whole() {
+                Ok(Some(_)) => {}
+                Ok(None) => break None,
+                Err(error) => break Some(error),
+            }
+        };
+        assert_eq!(error.is_some(), is_damage, "without batch {missing}: {error:?}");
+        if let Some(error) = error {
+            assert_eq!((error.is_corruption(), error.offset()), (true, Some(BASE + 8)), "{error}");
+        }
+    }
+}
+
+#[test]
 fn a_scan_reads_batches_larger_than_its_chunks() {
     let config = TopicConfig::new();
     let dir = directory(false);
