@@ -7,6 +7,7 @@
 //! adopted 0 1500 4
 //! config segment.bytes 1073741824
 //! config segment.ms 604800000
+//! config compression.gzip.level -1
 //! crc32 8f2b1c0d
 //! ```
 //!

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::buffer::{BufferMemory, Held};
-use crate::config::TopicConfig;
+use crate::config::{CompressionLevels, TopicConfig};
 use crate::error::Result;
 use crate::model::{Compression, Offset, Timestamp, TimestampType};
 use crate::record_batch::{Attributes, BatchBuilder, Codecs, PendingBatch, RecordParts, max_record_size};
@@ -153,7 +153,12 @@ impl Accumulator {
 
 impl Filled {
     /// Compresses the batches that are to be, where that makes them smaller; `packed` is room that is used again.
-    pub fn compress(&mut self, codecs: &Codecs, packed: &mut Vec<u8>) -> Result<()> {
+    pub fn compress(
+        &mut self,
+        levels: CompressionLevels,
+        codecs: &Codecs,
+        packed: &mut Vec<u8>,
+    ) -> Result<()> {
         if self.batches.iter().all(|batch| batch.compression == Compression::None) {
             return Ok(());
         }
@@ -161,7 +166,7 @@ impl Filled {
         for batch in &mut self.batches {
             let plain = self.buffer.get(batch.bytes.clone()).unwrap_or_default();
             let (start, header) = (packed.len(), &mut batch.header);
-            if codecs.pack(batch.compression, plain, packed)? {
+            if codecs.pack(batch.compression, levels, plain, packed)? {
                 header.attributes = header.attributes.with_compression(batch.compression);
             } else {
                 packed.extend_from_slice(plain);
@@ -207,9 +212,14 @@ impl EncodedBatch {
     }
 
     /// Compresses the records if that makes the batch smaller. Then it takes no more.
-    pub fn compress(&mut self, compression: Compression, codecs: &Codecs) -> Result<()> {
+    pub fn compress(
+        &mut self,
+        compression: Compression,
+        levels: CompressionLevels,
+        codecs: &Codecs,
+    ) -> Result<()> {
         let mut packed = Vec::new();
-        if codecs.pack(compression, &self.buffer, &mut packed)? {
+        if codecs.pack(compression, levels, &self.buffer, &mut packed)? {
             (self.buffer, self.compression) = (packed, compression);
         }
         Ok(())

@@ -63,7 +63,8 @@ impl PartitionLog {
         }
         if compression != Compression::None {
             self.check_decompressed_size(batch.size(), records.len())?;
-            batch.compress(compression, &self.context.codecs).map_err(|error| self.place(error))?;
+            let levels = self.settings.compression_levels();
+            batch.compress(compression, levels, &self.context.codecs).map_err(|error| self.place(error))?;
         }
         self.check_size(batch.size(), records.len())?;
         let taken = self.with_offsets(records.len() as u64, if_full, |appends| {
@@ -225,7 +226,7 @@ fn check_expected(records: &[Record<'_>], end: Offset) -> Result<()> {
         if let Some(expected) = record.expected_offset.filter(|expected| *expected != offset) {
             let what = format!("the record was to get offset {expected}, and would get {offset}");
             let advice = if expected < offset {
-                "somebody was faster: read what came (wait for it with `Partition::wait_for`), and decide again"
+                "somebody was faster: read what came, once it is acknowledged, and decide again"
             } else {
                 "the expectation is ahead of the partition's end: expect no more than its log end offset"
             };

@@ -309,7 +309,9 @@ impl PartitionLog {
         self.tenancy.note_use();
         let Leader { writer, spare, packed } = &mut *leader;
         *spare = self.appends.lock().accumulator.take(std::mem::take(spare));
-        let compressed = spare.compress(&self.context.codecs, packed).map_err(WriteError::NotWritten);
+        let compressed = spare
+            .compress(self.settings.compression_levels(), &self.context.codecs, packed)
+            .map_err(WriteError::NotWritten);
         let written = compressed.and_then(|()| writer.write(spare));
         spare.held = None;
         let fell_back = match written {

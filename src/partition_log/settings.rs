@@ -6,7 +6,7 @@ use super::commit::{State, Upkeep};
 use super::log::PartitionLog;
 use super::stop::Stop;
 use super::writer::LogEnd;
-use crate::config::{Durability, TopicConfig};
+use crate::config::{CompressionLevels, Durability, TopicConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Compression, TimestampType};
 use crate::sync::{AtomicBool, AtomicU64, MutexGuard, Ordering};
@@ -21,6 +21,7 @@ pub(super) struct Settings {
     segment_bytes: AtomicU64,
     appends_have_log_time: AtomicBool,
     compression: AtomicU64,
+    compression_levels: AtomicU64,
     level: AtomicU64,
 }
 
@@ -38,6 +39,7 @@ impl Settings {
             segment_bytes: AtomicU64::default(),
             appends_have_log_time: AtomicBool::default(),
             compression: AtomicU64::new(PRODUCER),
+            compression_levels: AtomicU64::default(),
             level: AtomicU64::new(to_number(config.level())),
         };
         settings.set_for_appends(config);
@@ -69,6 +71,12 @@ impl Settings {
         of_topic.copied().unwrap_or(asked)
     }
 
+    /// How hard codecs work.
+    pub fn compression_levels(&self) -> CompressionLevels {
+        let [gzip, zstd] = halves(self.compression_levels.load(Ordering::Relaxed));
+        CompressionLevels { gzip, zstd }
+    }
+
     fn set_for_appends(&self, config: &TopicConfig) {
         let is_log_time = config.timestamp_type == TimestampType::LogAppendTime;
         self.max_message_bytes.store(config.max_message_bytes, Ordering::Relaxed);
@@ -76,7 +84,19 @@ impl Settings {
         self.appends_have_log_time.store(is_log_time, Ordering::Relaxed);
         let number = config.compression_type.map_or(PRODUCER, |codec| codec.number().into());
         self.compression.store(number, Ordering::Relaxed);
+        let CompressionLevels { gzip, zstd } = config.compression_levels;
+        self.compression_levels.store(of_halves([gzip, zstd]), Ordering::Relaxed);
     }
+}
+
+/// Two numbers that are read and written together.
+fn of_halves([one, other]: [i32; 2]) -> u64 {
+    u64::from(one.cast_unsigned()) << 32 | u64::from(other.cast_unsigned())
+}
+
+fn halves(number: u64) -> [i32; 2] {
+    [number >> 32, number & u64::from(u32::MAX)]
+        .map(|half| u32::try_from(half).unwrap_or_default().cast_signed())
 }
 
 fn to_number(level: Durability) -> u64 {

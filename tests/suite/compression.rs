@@ -145,6 +145,43 @@ fn polled(broker: &Broker) -> Vec<Vec<u8>> {
     records.iter().map(|record| record.value().unwrap().to_vec()).collect()
 }
 
+/// The levels are the topic's, also where the codec is the producer's, and an alteration holds from then on.
+#[test]
+fn a_codec_works_as_hard_as_its_topic_says() {
+    let value: String = (0..20_000_u32).map(|number| (number * number % 9973).to_string()).collect();
+    for (codec, name, [low, high]) in [
+        (Compression::Gzip, "compression.gzip.level", ["1", "9"]),
+        (Compression::Zstd, "compression.zstd.level", ["-100", "19"]),
+    ] {
+        let level = |config: TopicConfig, level| config.set(name, level).unwrap();
+        let (vfs, broker, topic) = in_memory(level(TopicConfig::new(), low));
+        let send = |topic: &Topic| {
+            let producer = topic.producer().compression(codec).unwrap();
+            producer.send(Record::new(&value)).unwrap().wait().unwrap();
+            producer.send_batch(&[Record::new(&value)]).unwrap().wait().unwrap();
+        };
+        send(&topic);
+        broker.alter_topic("t", level(topic.config(), high)).unwrap();
+        send(&topic);
+        broker.close(TIMEOUT).unwrap();
+        let broker = open(&vfs, options());
+        let topic = broker.topic("t").unwrap();
+        assert_eq!(topic.config().get(name).as_deref(), Some(high));
+        send(&topic);
+        let sizes: Vec<_> = batches(&topic).iter().map(RecordBatch::size).collect();
+        assert!(sizes[1] > sizes[2], "{codec}: {sizes:?}");
+        assert_eq!(sizes, [sizes[0], sizes[0], sizes[2], sizes[2], sizes[2], sizes[2]], "{codec}");
+        assert_eq!(values(&partition(&topic)).unwrap(), vec![value.clone().into_bytes(); 6]);
+    }
+    let error = open(&MemoryVfs::new(), options())
+        .create_topic("t", TopicConfig::new().compression_gzip_level(10))
+        .unwrap_err();
+    assert!(
+        error.kind() == ErrorKind::InvalidConfig && error.to_string().contains("1 to 9, or -1"),
+        "{error}"
+    );
+}
+
 #[test]
 fn the_topics_codec_comes_before_the_producers() {
     let value = "again and ".repeat(50);

@@ -8,7 +8,7 @@
 //! | 4 | 4 | time | 0, none |
 //! | 8 | 1 | extra flags | 0 |
 //! | 9 | 1 | operating system | 255, unknown |
-//! | 10 | … | deflate stream | level 6 |
+//! | 10 | … | deflate stream | the level that was asked for |
 //! | | 4 | CRC-32 | of the plain bytes, little-endian |
 //! | | 4 | size | of the plain bytes modulo 2^32, little-endian |
 //!
@@ -29,13 +29,25 @@ const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 /// The workspace of gzip: that of deflating takes some hundred KiB.
 #[derive(Default)]
 pub struct Gzip {
-    deflate: Option<Compress>,
+    /// With its level, which it keeps.
+    deflate: Option<(i32, Compress)>,
 }
 
 impl Codec for Gzip {
-    fn compress(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
-        let deflate = self.deflate.get_or_insert_with(|| Compress::new(flate2::Compression::new(6), false));
-        deflate.reset();
+    fn compress(&mut self, level: i32, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
+        let deflate = match self.deflate.take() {
+            Some((of, mut deflate)) if of == level => {
+                deflate.reset();
+                deflate
+            }
+            _ => {
+                // A negative one leaves it to the library, as in Java's.
+                let level =
+                    u32::try_from(level).map_or_else(|_| Default::default(), flate2::Compression::new);
+                Compress::new(level, false)
+            }
+        };
+        let (_, deflate) = self.deflate.insert((level, deflate));
         out.extend_from_slice(&HEADER);
         let mut rest = plain;
         loop {

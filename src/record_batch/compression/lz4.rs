@@ -37,7 +37,7 @@ pub struct Lz4 {
 }
 
 impl Codec for Lz4 {
-    fn compress(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
+    fn compress(&mut self, _level: i32, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
         out.extend_from_slice(&HEADER);
         for chunk in plain.chunks(BLOCK) {
             let room = room(&mut self.block, get_maximum_output_size(chunk.len()));

@@ -5,10 +5,10 @@
 //!
 //! | Codec | Written | Read |
 //! |---|---|---|
-//! | gzip | one member, level 6 | members one behind the other |
+//! | gzip | one member, level 6 if nothing else is said | members one behind the other |
 //! | snappy | xerial's framing, blocks of 32 KiB | xerial's framing, or one raw block, as librdkafka writes it |
 //! | lz4 | one frame of independent blocks of 64 KiB, without checksums | one frame of independent blocks, with or without |
-//! | zstd | one frame, level 3 | frames one behind the other |
+//! | zstd | one frame, level 3 if nothing else is said | frames one behind the other |
 
 #[cfg(feature = "gzip")]
 mod gzip;
@@ -25,6 +25,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::HEADER_LEN;
+use crate::config::CompressionLevels;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Compression;
 use crate::sync::Mutex;
@@ -41,8 +42,8 @@ const MOST_IDLE: usize = 8;
 
 /// One codec with its workspace.
 trait Codec: Send + fmt::Debug {
-    /// Appends what `plain` becomes to `out`.
-    fn compress(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Failure>;
+    /// Appends what `plain` becomes to `out`; a codec without levels looks at none.
+    fn compress(&mut self, level: i32, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Failure>;
 
     /// What `bytes`, all of them, have become of; never more than `limit` bytes, nor room for more than follows from
     /// bytes that are there.
@@ -75,12 +76,18 @@ impl Codecs {
 
     /// Appends the batch to `packed` with its records compressed; the header is still to be written. False, and nothing
     /// is appended, if that would not make it smaller.
-    pub fn pack(&self, compression: Compression, batch: &[u8], packed: &mut Vec<u8>) -> Result<bool> {
+    pub fn pack(
+        &self,
+        compression: Compression,
+        levels: CompressionLevels,
+        batch: &[u8],
+        packed: &mut Vec<u8>,
+    ) -> Result<bool> {
         if compression == Compression::None {
             return Ok(false);
         }
         let before = packed.len();
-        let compressed = self.append(compression, batch, packed);
+        let compressed = self.append(compression, levels, batch, packed);
         let is_smaller = packed.len().saturating_sub(before) < batch.len();
         if compressed.is_err() || !is_smaller {
             packed.truncate(before);
@@ -92,14 +99,21 @@ impl Codecs {
     #[cfg(feature = "test-util")]
     pub fn pack_always(&self, compression: Compression, batch: &[u8]) -> Result<Vec<u8>> {
         let mut packed = Vec::new();
-        self.append(compression, batch, &mut packed)?;
+        self.append(compression, CompressionLevels::default(), batch, &mut packed)?;
         Ok(packed)
     }
 
-    fn append(&self, compression: Compression, batch: &[u8], packed: &mut Vec<u8>) -> Result<()> {
+    fn append(
+        &self,
+        compression: Compression,
+        levels: CompressionLevels,
+        batch: &[u8],
+        packed: &mut Vec<u8>,
+    ) -> Result<()> {
         let (header, records) = batch.split_at_checked(HEADER_LEN).unwrap_or_default();
         packed.extend_from_slice(header);
-        let compressed = self.with(compression, |codec| codec.compress(records, packed))?;
+        let compressed =
+            self.with(compression, |codec| codec.compress(levels.of(compression), records, packed))?;
         compressed.map_err(|failure| {
             let what = format!("the records cannot be compressed with {compression}: {failure}");
             Error::new(ErrorKind::InvalidRecord, what)
@@ -114,7 +128,7 @@ impl Codecs {
                 ErrorKind::MessageTooLarge,
                 format!("a batch that is compressed with {compression} holds more than {} bytes", self.limit),
             )
-            .advise("raise `BrokerOptions::max_decompressed_bytes` to read it"),
+            .advise("no more is decompressed here"),
             Failure::Malformed(why) => {
                 Error::corrupt(format!("a batch cannot be decompressed with {compression}: {why}"))
             }

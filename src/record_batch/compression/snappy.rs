@@ -36,7 +36,7 @@ impl Default for Snappy {
 }
 
 impl Codec for Snappy {
-    fn compress(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
+    fn compress(&mut self, _level: i32, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
         out.extend_from_slice(&MAGIC);
         let versions = out.write_i32::<BigEndian>(VERSION).and_then(|()| out.write_i32::<BigEndian>(VERSION));
         versions.or_else(malformed)?;

@@ -10,7 +10,10 @@ fn available() -> impl Iterator<Item = Compression> {
 
 fn compress(compression: Compression, plain: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    make(compression).unwrap().compress(plain, &mut out).unwrap();
+    make(compression)
+        .unwrap()
+        .compress(CompressionLevels::default().of(compression), plain, &mut out)
+        .unwrap();
     out
 }
 
@@ -40,7 +43,9 @@ fn a_codec_is_made_where_it_is_said_to_be_there() {
     if let Some(missing) = missing {
         let error = Codecs::new(100).unpack(missing, b"bytes").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::UnsupportedCompressionType);
-        let error = Codecs::new(100).pack(missing, &[0; 100], &mut Vec::new()).unwrap_err();
+        let error = Codecs::new(100)
+            .pack(missing, CompressionLevels::default(), &[0; 100], &mut Vec::new())
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::UnsupportedCompressionType);
     }
 }
@@ -69,7 +74,8 @@ fn a_batch_that_would_grow_is_left_as_it_is() {
         for records in samples() {
             let batch = [&[1; HEADER_LEN][..], &records].concat();
             let mut packed = b"before".to_vec();
-            let is_packed = codecs.pack(compression, &batch, &mut packed).unwrap();
+            let is_packed =
+                codecs.pack(compression, CompressionLevels::default(), &batch, &mut packed).unwrap();
             let compressed = compress(compression, &records);
             assert_eq!(is_packed, compressed.len() < records.len(), "{compression} of {}", records.len());
             let expected = if is_packed { [&[1; HEADER_LEN][..], &compressed].concat() } else { Vec::new() };
@@ -77,7 +83,35 @@ fn a_batch_that_would_grow_is_left_as_it_is() {
         }
     }
     let mut packed = Vec::new();
-    assert!(!Codecs::new(1).pack(Compression::None, &[0; 1000], &mut packed).unwrap() && packed.is_empty());
+    let none = Codecs::new(1).pack(Compression::None, CompressionLevels::default(), &[0; 1000], &mut packed);
+    assert!(!none.unwrap() && packed.is_empty());
+}
+
+/// One workspace serves every level, each time as a new one would.
+#[test]
+fn a_codec_works_as_hard_as_its_level_says() {
+    let plain: Vec<u8> =
+        (0..100_000_u64).flat_map(|number| (number * number % 9973).to_string().into_bytes()).collect();
+    for (compression, levels) in
+        [(Compression::Gzip, &[1, 9, -1, 6, 1][..]), (Compression::Zstd, &[-131_072, 22, 3, 1])]
+    {
+        let Some(mut shared) = make(compression) else { continue };
+        let mut sizes = Vec::new();
+        for level in levels {
+            let (mut bytes, mut anew) = (Vec::new(), Vec::new());
+            shared.compress(*level, &plain, &mut bytes).unwrap();
+            make(compression).unwrap().compress(*level, &plain, &mut anew).unwrap();
+            assert_eq!(bytes, anew, "{compression} at {level}");
+            assert_eq!(
+                decompress(compression, &bytes, plain.len()).unwrap(),
+                plain,
+                "{compression} at {level}"
+            );
+            sizes.push(bytes.len());
+        }
+        assert!(sizes[0] > sizes[1] && sizes[0] > sizes[2], "{compression}: {sizes:?}");
+        assert!(compression != Compression::Gzip || sizes[2] == sizes[3], "-1 is 6: {sizes:?}");
+    }
 }
 
 #[test]
@@ -86,7 +120,7 @@ fn the_limit_is_an_error_of_its_own() {
         let bomb = compress(compression, &vec![0; 1_000_000]);
         let error = Codecs::new(999_999).unpack(compression, &bomb).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::MessageTooLarge);
-        assert!(error.to_string().contains("999999") && error.to_string().contains("max_decompressed_bytes"));
+        assert!(error.to_string().contains("999999") && error.to_string().contains("decompressed here"));
     }
 }
 

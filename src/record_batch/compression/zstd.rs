@@ -11,8 +11,6 @@ use zstd_safe::{CCtx, DCtx, compress_bound, get_error_name, get_frame_content_si
 
 use super::{Codec, Failure, malformed};
 
-/// Kafka's default.
-const LEVEL: i32 = 3;
 /// How many times as large as the compressed bytes the first buffer is at most, and each further one as the one before.
 const FIRST_GUESS: usize = 8;
 const NEXT_GUESS: usize = 4;
@@ -26,13 +24,13 @@ pub struct Zstd {
 }
 
 impl Codec for Zstd {
-    fn compress(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
+    fn compress(&mut self, level: i32, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
         let Some(compressor) = made(&mut self.compressor, CCtx::try_create) else { return no_memory() };
         let begin = out.len();
         out.resize(begin.saturating_add(compress_bound(plain.len())), 0);
         let room = out.get_mut(begin..).unwrap_or_default();
         let length =
-            compressor.compress(room, plain, LEVEL).or_else(|code| malformed(get_error_name(code)))?;
+            compressor.compress(room, plain, level).or_else(|code| malformed(get_error_name(code)))?;
         out.truncate(begin.saturating_add(length));
         Ok(())
     }
