@@ -122,7 +122,7 @@ pub use model::{
     Compression, DirectoryId, Isolation, LeaderEpoch, Offset, PartitionId, Position, Record, Start,
     Timestamp, TimestampType, TopicId,
 };
-pub use partition_log::WakeupHandle;
+pub use partition_log::{OpenTransaction, WakeupHandle};
 pub use producer::{Delivery, Producer, RecordMetadata, TopicProducer};
 pub use record_batch::{Header, Headers, OwnedHeader, OwnedRecord, RecordBatch, RecordView, Records};
 

@@ -52,7 +52,8 @@ pub enum Start {
 pub enum Isolation {
     /// `read_committed`, the default (Kafka's consumer: `read_uncommitted`): the records of transactions that were
     /// committed. Reading ends at the [last stable offset](crate::Partition::last_stable_offset), where the oldest
-    /// transaction begins that has not ended.
+    /// transaction begins that has not ended; in a directory that was taken over none of them ever ends
+    /// ([`open_transactions`](crate::Partition::open_transactions)).
     #[default]
     ReadCommitted,
     /// `read_uncommitted`: those of transactions that were aborted, or have not ended, too.

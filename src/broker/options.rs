@@ -91,6 +91,10 @@ impl BrokerOptions {
     /// written. Its log of the cluster, and directories that it was about to delete or to move, are left alone; the
     /// report names the latter.
     ///
+    /// A transaction of a Kafka producer that was open when the broker stopped stays open, for there is no transaction
+    /// coordinator here, and readers of committed records, which is the default, stop where it begins:
+    /// [`Partition::open_transactions`](crate::Partition::open_transactions) lists them, and says how to have them ended.
+    ///
     /// Last of all `meta.properties` is renamed to `meta.properties.adopted`, so that no broker starts on the directory;
     /// after a crash before that it is Kafka's as before. [`Broker::undo_adoption`](crate::Broker::undo_adoption) gives
     /// it back. A directory that is ours already, or new, is opened as without this option.
@@ -99,7 +103,8 @@ impl BrokerOptions {
     /// Of [opening](Self::open), all with nothing changed:
     /// [`DirectoryInUse`](ErrorKind::DirectoryInUse) while the broker runs;
     /// [`CorruptMessage`](ErrorKind::CorruptMessage) for a topic id, checkpoint or log that is damaged or missing;
-    /// [`StorageError`](ErrorKind::StorageError) if partitions of a topic are missing, or compaction was interrupted;
+    /// [`StorageError`](ErrorKind::StorageError) if partitions of a topic are missing, or the directory of one is a symbolic link,
+    /// or compaction was interrupted;
     /// [`UnsupportedForMessageFormat`](ErrorKind::UnsupportedForMessageFormat) for logs of brokers before 0.11.
     #[must_use]
     pub fn adopt(mut self, on: bool) -> Self {

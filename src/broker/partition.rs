@@ -9,7 +9,7 @@ use super::recovery_report::PartitionRecovery;
 use super::reopening;
 use crate::error::Result;
 use crate::model::{Isolation, Offset, PartitionId, Position, Start};
-use crate::partition_log::{BatchReader, PartitionLog};
+use crate::partition_log::{BatchReader, OpenTransaction, PartitionLog};
 use crate::record_batch::RecordBatch;
 
 /// A partition of a [`Topic`](crate::Topic); clones are cheap, and keep the broker open.
@@ -58,6 +58,19 @@ impl Partition {
     #[must_use]
     pub fn last_stable_offset(&self) -> Offset {
         self.log.last_stable_offset()
+    }
+
+    /// The transactions that a Kafka broker has left open, the oldest first: why the [last stable
+    /// offset](Self::last_stable_offset) stays below the high watermark. None in a topic that was made here.
+    ///
+    /// Nobody ends them as long as the directory is ours. What stands behind the first of them is read with
+    /// [`Isolation::ReadUncommitted`], which gives the records of transactions that were aborted, too. Kafka's transaction
+    /// coordinator ends them: before the directory is taken over, if the broker is started once more and stopped after the
+    /// producer's `transaction.timeout.ms`, or `kafka-transactions.sh abort` has run; or when it was [given
+    /// back](crate::Broker::undo_adoption).
+    #[must_use]
+    pub fn open_transactions(&self) -> Vec<OpenTransaction> {
+        self.log.open_transactions().to_vec()
     }
 
     /// The offset that the next record will get.

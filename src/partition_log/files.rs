@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use super::log::{LastStop, LogContext};
-use super::transactions::first_open;
+use super::transactions::{OpenTransaction, left_open};
 use super::writer::{Epochs, LogEnd, Writer};
 use super::{LeaderEpochs, Life};
 use crate::config::TopicConfig;
 use crate::ends_file::ProvenEnd;
 use crate::error::{Error, Result};
 use crate::file_name::SegmentFile;
-use crate::model::Offset;
 use crate::segment::{ActiveSegment, NextLog, SealedSegment, Segment, StoredIndexes, segment_bases};
 use crate::sync::RwLock;
 
@@ -20,8 +19,8 @@ pub struct Files {
     segments: Vec<Segment>,
     active: Option<ActiveSegment>,
     pub end: LogEnd,
-    /// Where the oldest transaction begins that a Kafka broker has left open.
-    pub first_open: Option<Offset>,
+    /// The transactions that a Kafka broker has left open, the oldest first.
+    pub left_open: Vec<OpenTransaction>,
 }
 
 impl Files {
@@ -68,14 +67,14 @@ impl Files {
         let interval = config.index_interval_bytes;
         let seal = |base: &u64| SealedSegment::new(context.dir.clone(), *base, interval);
         let sealed = sealed.iter().map(|base| Segment::Sealed(Arc::new(seal(base)))).collect();
-        let first_open = first_open(context, &bases, proven.log_start)?;
-        Ok(Self { first_open, ..Self::of(epochs, sealed, active) })
+        let left_open = left_open(context, &bases, proven.log_start)?;
+        Ok(Self { left_open, ..Self::of(epochs, sealed, active) })
     }
 
     fn of(epochs: Epochs, mut segments: Vec<Segment>, active: ActiveSegment) -> Self {
         segments.push(Segment::Active(Arc::clone(active.reader())));
         let end = LogEnd::of(&active);
-        Self { epochs, segments, active: Some(active), end, first_open: None }
+        Self { epochs, segments, active: Some(active), end, left_open: Vec::new() }
     }
 
     /// Nothing, of a partition whose files are damaged.
@@ -85,7 +84,7 @@ impl Files {
             segments: Vec::new(),
             active: None,
             end,
-            first_open: None,
+            left_open: Vec::new(),
         }
     }
 

@@ -12,6 +12,7 @@ use super::listeners::Listeners;
 use super::reader::BatchReader;
 use super::settings::Settings;
 use super::stop::{Stop, check_process};
+use super::transactions::OpenTransaction;
 use super::urgency::Urgency;
 use super::writer::LogEnd;
 use super::{LeaderEpochs, Life};
@@ -99,8 +100,8 @@ pub struct PartitionLog {
     pub(super) urgency: Urgency,
     /// Of the files that are open.
     pub(super) tenancy: Tenancy,
-    /// Where the oldest transaction begins that a Kafka broker has left open.
-    first_open: Option<Offset>,
+    /// The transactions that a Kafka broker has left open, the oldest first.
+    left_open: Vec<OpenTransaction>,
 }
 
 /// What lies under the append lock.
@@ -148,8 +149,9 @@ impl PartitionLog {
         Self::over(context, proven, Files::none(LogEnd::from(proven)), Some(Stop::Damaged(error)))
     }
 
-    fn over(context: LogContext, proven: ProvenEnd, files: Files, stop: Option<Stop>) -> Arc<Self> {
-        let (end, life, first_open) = (files.end, files.life(proven.generation), files.first_open);
+    fn over(context: LogContext, proven: ProvenEnd, mut files: Files, stop: Option<Stop>) -> Arc<Self> {
+        let left_open = std::mem::take(&mut files.left_open);
+        let (end, life) = (files.end, files.life(proven.generation));
         let (segments, next) = (Arc::default(), Arc::new(NextLog::new(context.dir.clone())));
         let writer = files.into_writer(&context, &context.config, &segments, &next);
         let accumulator = Accumulator::new(context.batch_size, &context.config, &context.buffer);
@@ -165,7 +167,7 @@ impl PartitionLog {
             reminder: context.agenda.add(Weak::<Self>::clone(log) as Weak<dyn Chore>),
             urgency: Urgency::default(),
             tenancy: context.budget.join(Weak::<Self>::clone(log) as Weak<dyn Holder>),
-            first_open,
+            left_open,
             context,
         })
     }
@@ -192,7 +194,12 @@ impl PartitionLog {
     /// begins that has not ended, or the high watermark.
     pub fn last_stable_offset(&self) -> Offset {
         let end = self.high_watermark();
-        self.first_open.map_or(end, |open| open.max(self.log_start).min(end))
+        self.left_open.first().map_or(end, |open| open.first_offset.max(self.log_start).min(end))
+    }
+
+    /// The transactions that a Kafka broker has left open, the oldest first.
+    pub fn open_transactions(&self) -> &[OpenTransaction] {
+        &self.left_open
     }
 
     /// Where reading ends at this moment.

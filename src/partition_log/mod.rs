@@ -44,7 +44,7 @@ pub use reader::BatchReader;
 pub use recovery::{Cut, Plan, Tail, cut_back, plan, preserve, settle, settled_view, tail_of};
 pub use settings::Held;
 pub use stop::check_process;
-pub use transactions::{OpenTransactions, marker_in};
+pub use transactions::{OpenTransaction, OpenTransactions, marker_in};
 pub use waiting::Registration;
 pub use wakeup::{Wakeup, WakeupHandle};
 pub use writer::LogEnd;

@@ -2,7 +2,7 @@
 //!
 //! The log is the only authority: a transaction ends with a marker of its producer, and where a reader comes upon records
 //! of one, it looks ahead for that ([`Outcomes`]). Where the open ones begin, and so the last stable offset, a
-//! producer snapshot tells, which has a checksum, and what was written after it ([`first_open`]). The transaction
+//! producer snapshot tells, which has a checksum, and what was written after it ([`left_open`]). The transaction
 //! indexes have none, and nothing is concluded from them.
 
 use std::collections::{HashMap, VecDeque};
@@ -16,6 +16,19 @@ use crate::model::Offset;
 use crate::producer_snapshot::ProducerSnapshot;
 use crate::record_batch::{BatchHeader, Codecs, ControlRecord, RecordBatch};
 use crate::segment::{AbortedTransaction, BatchScan, SealedSegment};
+
+/// A transaction that a Kafka broker has left open in a partition, and that nobody has ended since.
+///
+/// Its producer began it, and the broker was stopped, or lost, before the transaction coordinator wrote how it ended. In a
+/// directory that was taken over no coordinator will.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OpenTransaction {
+    /// The producer.
+    pub producer_id: i64,
+    /// The offset of its first record.
+    pub first_offset: Offset,
+}
 
 /// How a transaction has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,12 +170,12 @@ fn outcome_of(marker: ControlRecord) -> Option<Outcome> {
     }
 }
 
-/// Where the oldest transaction begins that was open when the Kafka broker left the partition, if there is one. Of what is
-/// written since there are none.
-pub fn first_open(context: &LogContext, bases: &[Offset], log_start: Offset) -> Result<Option<Offset>> {
+/// The transactions that were open when the Kafka broker left the partition, the oldest first. Of what is written since
+/// there are none.
+pub fn left_open(context: &LogContext, bases: &[Offset], log_start: Offset) -> Result<Vec<OpenTransaction>> {
     let end = context.dir.kafka_end();
     if end == 0 {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     let (from, snapshot) =
         producer_snapshots::newest(&context.dir, end)?.unwrap_or((log_start, ProducerSnapshot::default()));
@@ -171,7 +184,7 @@ pub fn first_open(context: &LogContext, bases: &[Offset], log_start: Offset) -> 
         let segment = SealedSegment::new(context.dir.clone(), base, context.config.index_interval_bytes);
         open.replay(segment.scan_from(from)?, end, &context.codecs)?;
     }
-    Ok(open.first())
+    Ok(open.listed())
 }
 
 /// The segments that hold what lies between two offsets, each with where to begin in it.
@@ -232,6 +245,19 @@ impl OpenTransactions {
         Ok(())
     }
 
+    /// All of them, the oldest first.
+    fn listed(&self) -> Vec<OpenTransaction> {
+        let listed = self.0.iter();
+        let mut listed: Vec<_> = listed
+            .map(|(producer_id, first_offset)| OpenTransaction {
+                producer_id: *producer_id,
+                first_offset: *first_offset,
+            })
+            .collect();
+        listed.sort_unstable_by_key(|open| (open.first_offset, open.producer_id));
+        listed
+    }
+
     fn first(&self) -> Option<Offset> {
         self.0.values().min().copied()
     }
@@ -251,6 +277,31 @@ mod tests {
         assert_eq!(replayed(12, 20), [(10, 12)], "a segment that begins at the end is ours");
         assert_eq!(replayed(20, 25), [(20, 20)]);
         assert!(replayed(25, 25).is_empty());
+    }
+
+    #[test]
+    fn a_marker_is_kept_until_its_offset_was_passed() {
+        let mut outcomes = Outcomes::from(0);
+        let first = |outcomes: &Outcomes, producer| {
+            let front = outcomes.markers.get(&producer).and_then(VecDeque::front);
+            front.map(|marker| (marker.offset, marker.outcome))
+        };
+        let (commit, abort) = (Outcome::Committed, Outcome::Aborted);
+        outcomes.keep(1, Marker { offset: 10, outcome: commit });
+        outcomes.keep(2, Marker { offset: 15, outcome: abort });
+        outcomes.keep(1, Marker { offset: 20, outcome: abort });
+        outcomes.keep(1, Marker { offset: 20, outcome: commit });
+        assert_eq!(outcomes.count, 3, "one that is there already is not kept again");
+        for (passed, expected) in
+            [(0, (10, commit)), (10, (10, commit)), (11, (20, abort)), (20, (20, abort))]
+        {
+            outcomes.pass(1, passed);
+            assert_eq!(first(&outcomes, 1), Some(expected), "up to {passed}");
+            assert_eq!(first(&outcomes, 2), Some((15, abort)), "it is another producer's");
+        }
+        outcomes.pass(1, 21);
+        outcomes.pass(3, 100);
+        assert_eq!((first(&outcomes, 1), outcomes.count, outcomes.markers.len()), (None, 1, 1));
     }
 
     /// A header of a producer's batch, of a transaction or the marker of one.
@@ -277,6 +328,8 @@ mod tests {
         open.take(&header(11, 2, DATA), None);
         open.take(&header(12, 2, DATA), None);
         assert_eq!(open.first(), Some(5), "the snapshot knows where it began");
+        let begun = |producer_id, first_offset| OpenTransaction { producer_id, first_offset };
+        assert_eq!(open.listed(), [begun(1, 5), begun(2, 11)]);
         let abort = Some(ControlRecord::Abort { coordinator_epoch: 0 });
         let aborted = open.take(&header(13, 1, MARKER), abort);
         let expected =

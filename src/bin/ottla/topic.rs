@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use ottla::{ErrorKind, PartitionId, Topic, TopicConfig};
+use ottla::{ErrorKind, OpenTransaction, PartitionId, Topic, TopicConfig};
 use serde::Serialize;
 
 use crate::args;
@@ -105,8 +105,25 @@ struct Description {
 struct PartitionState {
     partition: PartitionId,
     log_start_offset: u64,
+    /// Below the high watermark only where transactions are open.
+    last_stable_offset: u64,
     high_watermark: u64,
     log_end_offset: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    open_transactions: Vec<OpenState>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OpenState {
+    producer_id: i64,
+    first_offset: u64,
+}
+
+impl OpenState {
+    fn new(open: OpenTransaction) -> Self {
+        Self { producer_id: open.producer_id, first_offset: open.first_offset }
+    }
 }
 
 impl Description {
@@ -114,8 +131,10 @@ impl Description {
         let partitions = topic.partitions().map(|partition| PartitionState {
             partition: partition.id(),
             log_start_offset: partition.log_start_offset(),
+            last_stable_offset: partition.last_stable_offset(),
             high_watermark: partition.high_watermark(),
             log_end_offset: partition.log_end_offset(),
+            open_transactions: partition.open_transactions().into_iter().map(OpenState::new).collect(),
         });
         Self {
             topic: topic.name().to_owned(),
@@ -134,9 +153,17 @@ impl fmt::Display for Description {
         write!(f, "Topic: {topic}\tTopicId: {id}\tPartitionCount: {}", partitions.len())?;
         writeln!(f, "\tConfigs: {}", config.join(","))?;
         for state in partitions {
-            let PartitionState { partition, log_start_offset, high_watermark, log_end_offset } = state;
+            let PartitionState { partition, log_start_offset, high_watermark, log_end_offset, .. } = state;
             write!(f, "\tTopic: {topic}\tPartition: {partition}\tLogStartOffset: {log_start_offset}")?;
-            writeln!(f, "\tHighWatermark: {high_watermark}\tLogEndOffset: {log_end_offset}")?;
+            write!(f, "\tHighWatermark: {high_watermark}\tLogEndOffset: {log_end_offset}")?;
+            if !state.open_transactions.is_empty() {
+                write!(f, "\tLastStableOffset: {}\tOpenTransactions: ", state.last_stable_offset)?;
+                for (number, OpenState { producer_id, first_offset }) in (0..).zip(&state.open_transactions) {
+                    let comma = if number == 0 { "" } else { ", " };
+                    write!(f, "{comma}of producer {producer_id} from offset {first_offset} on")?;
+                }
+            }
+            writeln!(f)?;
         }
         Ok(())
     }
