@@ -35,6 +35,15 @@ pub fn judge(root: &Path, entries: &[DirEntry], adopts: bool) -> Result<Verdict>
     }
     match entries.iter().find(|entry| !is_negligible_at_first_open(&entry.name)) {
         None => Ok(Verdict::New),
+        Some(entry) if adopts => {
+            let what = format!(
+                "the directory is neither a Kafka broker's nor ours: it holds {:?}, and neither {META_PROPERTIES} nor \
+                 {MANIFEST}",
+                entry.name
+            );
+            let error = Error::new(ErrorKind::DirectoryNotOurs, what).in_file(root);
+            Err(error.advise("name one of the broker's log.dirs; nothing was changed"))
+        }
         Some(entry) => {
             let what =
                 format!("the directory has no {MANIFEST}, and is not empty: it holds {:?}", entry.name);
@@ -45,9 +54,9 @@ pub fn judge(root: &Path, entries: &[DirEntry], adopts: bool) -> Result<Verdict>
 
 fn kafkas(root: &Path) -> Error {
     let what = "the directory belongs to a Kafka broker, for it holds meta.properties";
-    Error::new(ErrorKind::DirectoryNotOurs, what).in_file(root).advise(
-        "stop the broker, and take its directory over with `Broker::options().adopt(true)`; nothing was changed",
-    )
+    Error::new(ErrorKind::DirectoryNotOurs, what)
+        .in_file(root)
+        .advise("only one that is stopped can be adopted, and is ours then; nothing was changed")
 }
 
 pub fn not_ours(root: &Path, what: &str) -> Error {
@@ -56,10 +65,12 @@ pub fn not_ours(root: &Path, what: &str) -> Error {
         .advise("open an empty directory, or one that ottla made; nothing was changed")
 }
 
-pub fn absent(root: &Path) -> Error {
-    Error::new(ErrorKind::DirectoryNotOurs, "there is no data directory here, and none is to be made")
-        .in_file(root)
-        .advise("nothing was changed")
+pub fn absent(root: &Path, adopts: bool) -> Error {
+    let what = match adopts {
+        true => "there is no Kafka broker's directory here, and no data directory, and none is to be made",
+        false => "there is no data directory here, and none is to be made",
+    };
+    Error::new(ErrorKind::DirectoryNotOurs, what).in_file(root).advise("nothing was changed")
 }
 
 #[cfg(test)]
@@ -87,13 +98,17 @@ mod tests {
             let error = verdict(foreign, false).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::DirectoryNotOurs, "{foreign:?}");
         }
+        for foreign in [&["orders-0"][..], &["notes.txt"]] {
+            let error = verdict(foreign, true).unwrap_err().to_string();
+            assert!(error.contains("meta.properties") && !error.contains("empty"), "{error}");
+        }
     }
 
     #[test]
     fn a_kafka_brokers_directory_is_taken_over_only_where_the_caller_adopts() {
         for kafkas in [&["meta.properties"][..], &["meta.properties", "ottla.manifest", "ottla.returning"]] {
             let error = verdict(kafkas, false).unwrap_err();
-            assert!(error.to_string().contains("adopt(true)"), "{error}");
+            assert!(error.to_string().contains("can be adopted"), "{error}");
             assert_eq!(verdict(kafkas, true).unwrap(), Verdict::Kafkas);
         }
     }

@@ -122,7 +122,7 @@ impl Broker {
         let what = format!("the topic exists with another configuration: {}", differences.join(", "));
         Err(Error::new(ErrorKind::TopicConfigDiffers, what)
             .in_topic(name)
-            .advise("take it as it is with `Broker::topic`, or change it with `Broker::alter_topic`"))
+            .advise("take it as it is, or alter it"))
     }
 
     /// Gives a topic another configuration while it is used: settings, and more partitions.

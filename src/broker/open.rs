@@ -316,10 +316,10 @@ fn create_missing(vfs: &dyn Vfs, root: &Path) -> Result<()> {
 fn judge_directory(vfs: &dyn Vfs, root: &Path, may_create: bool, adopts: bool) -> Result<Verdict> {
     match vfs.read_dir(root) {
         Ok(entries) => match judge(root, &entries, adopts)? {
-            Verdict::New if !may_create => Err(absent(root)),
+            Verdict::New if !may_create => Err(absent(root, adopts)),
             verdict => Ok(verdict),
         },
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !may_create => Err(absent(root)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !may_create => Err(absent(root, adopts)),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
             Err(not_ours(root, "the path is not a directory"))
         }
@@ -340,5 +340,5 @@ pub fn take_lock(vfs: &dyn Vfs, root: &Path) -> Result<Box<dyn VfsLock>> {
     };
     Err(Error::new(ErrorKind::DirectoryInUse, format!("the directory is in use by {holder}"))
         .in_file(root)
-        .advise("close the broker there first, or use its handle: clones of it are cheap"))
+        .advise("it has one owner at a time: close it there first"))
 }

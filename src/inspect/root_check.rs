@@ -133,6 +133,14 @@ fn check_entry(survey: &Survey, entry: &DirEntry, out: &mut Verifying<'_>) {
     if is_known(entry) {
         return;
     }
+    if entry.kind == EntryKind::Other && parse_partition_dir(&entry.name).is_some() {
+        let what =
+            "the directory of a partition is a symbolic link, or no directory at all: it was not looked into";
+        let advice = "links are not followed: bring the directory itself here";
+        let file = survey.root.join(&entry.name);
+        out.add(Finding::new(FindingKind::Partition, Severity::Damage, file, what, advice));
+        return;
+    }
     let what = match entry.kind {
         EntryKind::Directory if parse_partition_dir(&entry.name).is_some() => {
             if survey.manifest.is_err() || !is_unnamed(survey, &entry.name) {

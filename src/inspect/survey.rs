@@ -13,7 +13,7 @@ use crate::ends_file::{Owner, Place, ProvenEnd, list, newest_of};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::file_name::{
     CLEAN_SHUTDOWN, CLUSTER_METADATA, ENDS, LOCK, MANIFEST, META_PROPERTIES, PARTITION_METADATA,
-    RECOVERY_POINTS, parse_partition_dir, partition_dir,
+    RECOVERY_POINTS, SegmentFile, parse_partition_dir, partition_dir,
 };
 use crate::model::{Offset, PartitionId, TopicId, TopicName};
 use crate::vfs::{DirEntry, EntryKind, Vfs, read_file};
@@ -244,6 +244,13 @@ fn judge(root: &Path, entries: &[DirEntry]) -> Result<DirectoryKind> {
         |entry: &DirEntry| entry.kind == EntryKind::Directory && parse_partition_dir(&entry.name).is_some();
     if entries.iter().any(is_partition) || holds(CLEAN_SHUTDOWN) {
         return Ok(DirectoryKind::Kafka);
+    }
+    if entries.iter().any(|entry| SegmentFile::parse(&entry.name).is_some()) {
+        let what = "the directory is that of a partition, and not the one that its broker was opened with";
+        let above = root.parent().unwrap_or(root).display();
+        return Err(Error::new(ErrorKind::DirectoryNotOurs, what)
+            .in_file(root)
+            .advise(format!("name {above}, in which it lies")));
     }
     let what = "the directory is no log directory: it holds no manifest of ottla, no meta.properties of Kafka, and no \
                 partition";

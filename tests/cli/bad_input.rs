@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ottla::{Broker, Record, TopicConfig};
 
-use crate::support::Place;
+use crate::support::{Place, assert_without_rust};
 
 /// A call, its standard input, its exit code, and what its message says.
 type Case<'a> = (&'a [&'a str], &'a str, i32, &'a [&'a str]);
@@ -22,6 +22,7 @@ fn refused(place: &Place, cases: &[Case<'_>]) {
         for part in *says {
             assert!(answer.stderr.contains(part), "{args:?} does not say {part:?}: {}", answer.stderr);
         }
+        assert_without_rust(&answer.stderr);
         let mark = if *code == FAILED { "ottla: " } else { "Usage: " };
         let is_marked = answer.stderr.contains(mark) || answer.stderr.starts_with("error: ");
         assert!(is_marked, "{args:?}: {}", answer.stderr);
@@ -164,6 +165,18 @@ fn a_bad_line_between_good_ones() {
     assert_eq!(place.ok(&["consume", "t"], ""), "a\nb\nc\nd\ne\n");
     let answer = place.call(&["produce", "t"], format!("f\n{}\ng\n", "x".repeat(1001)));
     assert!(answer.stderr.contains("durable 1\nottla: line 2: "), "{answer:?}");
+    let before = "the lines before it were sent";
+    assert!(answer.stderr.contains(before), "{answer:?}");
+    for (args, line) in [
+        (&["produce", "t", "--key-separator", "="][..], "m\n".to_owned()),
+        (&["produce", "t"], "x".repeat(1001)),
+    ] {
+        let answer = place.call(args, line);
+        assert!(
+            answer.stderr.contains("line 1: ") && !answer.stderr.contains(before),
+            "there are none: {answer:?}"
+        );
+    }
     assert_eq!(place.ok(&["consume", "t", "--offset", "-2"], ""), "e\nf\n");
 }
 
@@ -196,8 +209,13 @@ fn directories_that_are_not_ours() {
     };
     let log = "lost/orders-0/00000000000000000000.log";
     ["file", "notes/notes.txt", "kafka/meta.properties", log].iter().for_each(|path| make(path));
+    make("linked/meta.properties");
+    std::os::unix::fs::symlink(place.path().join("lost/orders-0"), place.path().join("linked/orders-0"))
+        .unwrap();
+    fs::create_dir(place.path().join("empty")).unwrap();
     let create = |dir| ["--dir", dir, "topic", "create", "t"];
-    let cases: [Case<'_>; 7] = [
+    let lost = place.path().join("lost").display().to_string();
+    let cases: [Case<'_>; 14] = [
         (&create("file"), "", FAILED, &["is not a directory", "nothing was changed"]),
         (&create("file/below"), "", FAILED, &["could not", "file/below"]),
         (&create("notes"), "", FAILED, &["is not empty", "notes.txt", "--dir"]),
@@ -205,6 +223,18 @@ fn directories_that_are_not_ours() {
         (&create("lost"), "", FAILED, &["is not empty", "orders-0"]),
         (&create("/proc/ottla"), "", FAILED, &["could not", "/proc/ottla"]),
         (&["--dir", "notes", "produce", "t", "--create"], "a\n", FAILED, &["notes.txt"]),
+        (
+            &["adopt", "notes"],
+            "",
+            FAILED,
+            &["notes.txt", "neither meta.properties nor", "the broker's log.dirs"],
+        ),
+        (&["adopt", "empty"], "", FAILED, &["no Kafka broker's directory here"]),
+        (&["adopt", "nowhere"], "", FAILED, &["no Kafka broker's directory here"]),
+        (&["adopt", "linked"], "", FAILED, &["symbolic link", "linked/orders-0", "nothing was changed"]),
+        (&["verify", "lost/orders-0"], "", FAILED, &["that of a partition", &lost]),
+        (&["salvage", "lost/orders-0", "--to", "out"], "", FAILED, &["that of a partition", &lost]),
+        (&["dump", "notes/notes.txt", "lost/nothing.log"], "", FAILED, &["no such file", "lost/nothing.log"]),
     ];
     refused(&place, &cases);
 }

@@ -62,7 +62,8 @@ fn the_same_in_json() {
     assert_eq!(ask(&["topic", "list"]), json!([{"topic": "orders", "partitions": 1}]));
     let description = ask(&["topic", "describe", "orders"]);
     assert_eq!(description["config"]["durability"], "synced");
-    let partition = json!({"partition": 0, "logStartOffset": 0, "highWatermark": 2, "logEndOffset": 2});
+    let partition = json!({"partition": 0, "logStartOffset": 0, "lastStableOffset": 2, "highWatermark": 2,
+        "logEndOffset": 2});
     assert_eq!(description["partitions"], json!([partition]));
     assert_eq!(ask(&["topic", "alter", "orders", "--partitions", "2"]), json!({"altered": "orders"}));
     assert_eq!(ask(&["topic", "delete", "orders"]), json!({"deleted": "orders"}));

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::support::Place;
+use crate::support::{Place, assert_without_rust};
 
 /// A stopped broker's log directory that has the topic with one empty partition.
 fn make_kafka(place: &Place) {
@@ -33,7 +33,8 @@ fn a_topic_goes_to_kafka_and_the_directory_comes_and_goes() {
     let refused = place.call(&["--dir", "kafka", "topic", "list"], "");
     assert_eq!(refused.code, 1);
     assert!(
-        refused.stderr.contains("Broker::options().adopt(true)") && refused.stderr.contains("ottla adopt"),
+        refused.stderr.contains("only one that is stopped can be adopted")
+            && refused.stderr.contains("ottla adopt"),
         "{}",
         refused.stderr
     );
@@ -48,6 +49,12 @@ fn a_topic_goes_to_kafka_and_the_directory_comes_and_goes() {
     assert_eq!(place.ok(&["--dir", "kafka", "consume", "orders"], ""), "a\nb\nc\n");
     let again = place.call(&["adopt", "kafka"], "");
     assert!(again.code == 1 && again.stderr.contains("ours already"), "{again:?}");
+
+    place.ok(&["--dir", "kafka", "topic", "create", "made-here"], "");
+    let unknown = place.call(&["adopt", "--undo", "kafka"], "");
+    assert!(unknown.code == 1 && unknown.stderr.contains("hand the topic over from the copy"), "{unknown:?}");
+    assert_without_rust(&unknown.stderr);
+    place.ok(&["--dir", "kafka", "topic", "delete", "made-here"], "");
 
     let returned = place.ok(&["adopt", "--undo", "kafka"], "");
     assert!(returned.starts_with("Returned kafka to Kafka: 1 topics, 1 partitions.\n"), "{returned}");
@@ -87,7 +94,7 @@ fn what_cannot_be_handed_over_or_adopted_is_left_as_it_was() {
         (&["hand-over", "other", "--to", "kafka"], "create the topic with 1 partitions"),
         (&["hand-over", "nobody", "--to", "kafka"], "no such topic"),
         (&["hand-over", "orders", "--to", "data"], "meta.properties"),
-        (&["adopt", "nowhere"], "no data directory"),
+        (&["adopt", "nowhere"], "no Kafka broker's directory"),
         (&["adopt", "kafka", "--config", "segment.bytes=1"], "segment.bytes"),
         (&["adopt", "--undo", "kafka"], "already"),
         (&["adopt", "--undo", "data"], "was not taken over"),
@@ -95,6 +102,7 @@ fn what_cannot_be_handed_over_or_adopted_is_left_as_it_was() {
         let answer = place.call(args, "");
         assert_eq!(answer.code, 1, "{args:?}: {answer:?}");
         assert!(answer.stderr.contains(says), "{args:?}: {}", answer.stderr);
+        assert_without_rust(&answer.stderr);
         assert_eq!(place.content(), before, "{args:?}");
     }
 }

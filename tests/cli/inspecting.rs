@@ -8,7 +8,7 @@ use std::process::Stdio;
 use ottla::{Broker, Record, TopicConfig};
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Place};
+use crate::support::{Answer, Place, assert_without_rust};
 
 const DAMAGED: i32 = 3;
 const LOG: &str = "data/t-0/00000000000000000000.log";
@@ -167,7 +167,23 @@ fn what_kafka_has_written_is_shown_and_sound() {
 fn transactions_are_consumed_at_both_levels() {
     let place = Place::new("isolation");
     copy(&kafka().join("stopped"), &place.path().join("kafka"));
-    place.ok(&["adopt", "kafka"], "");
+    let adopted = place.ok(&["adopt", "kafka"], "");
+    let open = |producer, offset| {
+        format!("ongoing-0 has an open transaction of producer {producer} from offset {offset} on\n")
+    };
+    let told =
+        [open(17, 4), open(18, 5), "`ottla consume` ends before an open transaction".to_owned()].concat();
+    assert!(adopted.contains(&told), "{adopted}");
+    let describe = |topic| place.ok(&["--dir", "kafka", "topic", "describe", topic], "");
+    let why = "\tHighWatermark: 9\tLogEndOffset: 9\tLastStableOffset: 4\tOpenTransactions: of producer 17 from offset 4 on, \
+               of producer 18 from offset 5 on\n";
+    assert!(describe("ongoing").ends_with(why), "{}", describe("ongoing"));
+    assert!(!describe("shapes").contains("LastStableOffset"));
+    let json = place.ok(&["--dir", "kafka", "topic", "describe", "ongoing", "--json"], "");
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let expected = json!([{"producerId": 17, "firstOffset": 4}, {"producerId": 18, "firstOffset": 5}]);
+    let partition = &json["partitions"][0];
+    assert_eq!((&partition["openTransactions"], &partition["lastStableOffset"]), (&expected, &json!(4)));
     let consume = |more: &[&str]| {
         let args = [&["--dir", "kafka", "consume", "ongoing", "--format", "%o "], more].concat();
         place.ok(&args, "")
@@ -193,6 +209,45 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// Who names a file wants to see what is in it; in a directory anything may stand.
+#[test]
+fn a_file_of_which_nothing_is_known_is_not_read_and_that_is_said() {
+    let place = sound("unknown");
+    fs::write(place.data().join("notes.txt"), "whatever").unwrap();
+    let named = place.call(&["dump", "data/notes.txt", LOG], "");
+    assert_eq!(named.code, 1, "{named:?}");
+    assert!(named.text().contains("/data/notes.txt kind: Unknown bytes: 8\n"), "{named:?}");
+    assert!(named.text().starts_with("Not reading ") && named.text().contains("\nDumping "), "{named:?}");
+    assert!(
+        named.stderr.contains("data/notes.txt: ") && named.stderr.contains("it was not read"),
+        "{named:?}"
+    );
+    let inside = place.call(&["dump", "data"], "");
+    assert_eq!((inside.code, inside.stderr.as_str()), (0, ""));
+    assert!(
+        inside.text().contains("Not reading ") && inside.text().contains("notes.txt kind: Unknown"),
+        "{inside:?}"
+    );
+}
+
+#[test]
+fn the_directory_of_a_partition_that_is_a_link_is_not_sound() {
+    let place = Place::new("linked");
+    copy(&kafka().join("stopped"), &place.path().join("kafka"));
+    fs::rename(place.path().join("kafka/shapes-0"), place.path().join("elsewhere")).unwrap();
+    std::os::unix::fs::symlink("../elsewhere", place.path().join("kafka/shapes-0")).unwrap();
+    let verified = place.call(&["verify", "kafka"], "");
+    assert_eq!(verified.code, DAMAGED, "{verified:?}");
+    assert!(
+        verified.text().contains("shapes-0") && verified.text().contains("symbolic link"),
+        "{verified:?}"
+    );
+    let before = place.content();
+    let refused = place.call(&["adopt", "kafka"], "");
+    assert!(refused.code == 1 && refused.stderr.contains("shapes-0"), "{refused:?}");
+    assert_eq!(place.content(), before);
+}
+
 #[test]
 fn nobody_has_to_read_to_the_end() {
     let place = damaged("unread");
@@ -216,7 +271,8 @@ fn what_cannot_be_looked_at_is_an_error_and_nothing_is_changed() {
     let owned = owner.data().display().to_string();
     let before = place.content();
     for (args, says) in [
-        (&["dump", LOG, "data/nothing"][..], "nothing"),
+        (&["dump", LOG, "data/nothing"][..], "there is no such file or directory"),
+        (&["verify", "data/t-0"], "name "),
         (&["verify", "nowhere"], "nowhere"),
         (&["verify", "full"], "full"),
         (&["salvage", "full", "--to", "out"], "full"),
@@ -227,6 +283,7 @@ fn what_cannot_be_looked_at_is_an_error_and_nothing_is_changed() {
         let answer = place.call(args, "");
         assert_eq!((answer.code, answer.text().as_str()), (1, ""), "{args:?}: {answer:?}");
         assert!(answer.stderr.starts_with("ottla: ") && answer.stderr.contains(says), "{args:?}: {answer:?}");
+        assert_without_rust(&answer.stderr);
         assert_eq!(place.content(), before, "{args:?}");
     }
     let live = place.ok(&["verify", &owned], "");

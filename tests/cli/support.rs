@@ -99,6 +99,21 @@ impl Answer {
     }
 }
 
+/// Whoever is at the command line does not know Rust's names: none of them stands in what he is told.
+pub fn assert_without_rust(message: &str) {
+    assert!(!message.contains("::") && !message.contains("()") && !message.contains("(true)"), "{message}");
+    for (number, quoted) in message.split('`').enumerate() {
+        assert!(number % 2 == 0 || quoted.starts_with("ottla "), "{quoted} is no command: {message}");
+    }
+    // Settings have dots and arguments have hyphens; what has an underscore is these words or a name of the library.
+    const WORDS: [&str; 5] = ["_", "a_b", "read_committed", "read_uncommitted", "OTTLA_DIR"];
+    let is_of_a_word = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '.' | '/' | '-');
+    for word in message.split(|letter| !is_of_a_word(letter)) {
+        let is_plain = !word.contains('_') || word.contains(['.', '/', '-']);
+        assert!(is_plain || word.starts_with("__") || WORDS.contains(&word), "{word} is no word: {message}");
+    }
+}
+
 impl From<Output> for Answer {
     fn from(output: Output) -> Self {
         Self {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ottla::{Broker, ErrorKind, PartitionId, Topic, TopicConfig, UndoReport};
+use ottla::{Broker, ErrorKind, Partition, PartitionId, Topic, TopicConfig, UndoReport};
 use serde::Serialize;
 
 use crate::args;
@@ -12,10 +12,19 @@ use crate::progress::Progress;
 use crate::session::CLOSE_TIMEOUT;
 use crate::settings::with_settings;
 
+/// What follows the list of open transactions.
+const HOW_THEY_END: &str = "\
+`ottla consume` ends before an open transaction, and with --isolation read_uncommitted it does not. Only Kafka can end one:
+`ottla adopt --undo` gives the directory back, and a broker that is started on it ends it after its timeout.
+";
+
 pub fn run(adopt: &args::Adopt, output: Output) -> Result<(), Failure> {
     if adopt.undo {
         let _progress = Progress::of_unknown("giving the directory back to Kafka");
-        let report = Broker::undo_adoption(&adopt.directory)?;
+        let report = Broker::undo_adoption(&adopt.directory).map_err(|error| {
+            let hint = "`ottla topic delete` deletes it, and `ottla hand-over` hands it over";
+            Failure::from(error).hint(ErrorKind::UnknownTopicOrPartition, hint)
+        })?;
         return output.print(&Returned::new(adopt, &report));
     }
     let config = with_settings(TopicConfig::new(), &adopt.config)?;
@@ -56,15 +65,18 @@ fn take_stock(adopt: &args::Adopt, broker: &Broker) -> Result<Adopted, Failure> 
             })
             .collect(),
         partitions: broker.topics()?.iter().flat_map(Ends::of).collect(),
+        open_transactions: broker.topics()?.iter().flat_map(LeftOpen::of).collect(),
     })
 }
 
 /// What was taken over.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Adopted {
     adopted: String,
     clean: bool,
     partitions: Vec<Ends>,
+    open_transactions: Vec<LeftOpen>,
     cuts: Vec<String>,
     notes: Vec<String>,
 }
@@ -91,16 +103,56 @@ impl Ends {
     }
 }
 
+/// A transaction that nobody ends as long as the directory is ours.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LeftOpen {
+    topic: String,
+    partition: PartitionId,
+    producer_id: i64,
+    first_offset: u64,
+}
+
+impl LeftOpen {
+    fn of(topic: &Topic) -> Vec<Self> {
+        let of_partition = |partition: Partition| {
+            let open = partition.open_transactions().into_iter();
+            open.map(move |open| Self {
+                topic: partition.topic().to_owned(),
+                partition: partition.id(),
+                producer_id: open.producer_id,
+                first_offset: open.first_offset,
+            })
+        };
+        topic.partitions().flat_map(of_partition).collect()
+    }
+}
+
+impl fmt::Display for LeftOpen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { topic, partition, producer_id, first_offset } = self;
+        write!(
+            f,
+            "{topic}-{partition} has an open transaction of producer {producer_id} from offset {first_offset} on"
+        )
+    }
+}
+
 impl fmt::Display for Adopted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { adopted, clean, partitions, cuts, notes } = self;
+        let Self { adopted, clean, partitions, open_transactions, cuts, notes } = self;
         let stop = if *clean { "had stopped in order" } else { "had not stopped in order" };
         writeln!(f, "Adopted {adopted}, whose broker {stop}.")?;
         for Ends { topic, partition, log_start_offset, log_end_offset } in partitions {
             write!(f, "\tTopic: {topic}\tPartition: {partition}")?;
             writeln!(f, "\tLogStartOffset: {log_start_offset}\tLogEndOffset: {log_end_offset}")?;
         }
-        cuts.iter().chain(notes).try_for_each(|note| writeln!(f, "{note}"))
+        cuts.iter().chain(notes).try_for_each(|note| writeln!(f, "{note}"))?;
+        open_transactions.iter().try_for_each(|open| writeln!(f, "{open}"))?;
+        if !open_transactions.is_empty() {
+            f.write_str(HOW_THEY_END)?;
+        }
+        Ok(())
     }
 }
 

@@ -69,6 +69,7 @@ Examples:
   ottla dump data --json | jq 'select(.type == \"damage\")'
 
 It takes no lock and changes nothing; the last batch of a service that is running may be half written.
+What a file holds is told by its name. Without --records nothing is decompressed; with it, batches of up to 256 MiB.
 Exit codes: 0 everything could be read, 3 there is a damaged place, which is a line, too, 1 failed.";
 
 const VERIFY_EXAMPLES: &str = "\

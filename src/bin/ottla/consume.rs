@@ -21,6 +21,12 @@ pub fn run(args: &Consume, session: &Session, output: Output) -> Result<(), Fail
             .try_for_each(|partition| printer.print_partition(partition, start(args, partition)));
         // What was read before an error is printed.
         let flushed = printer.out.flush().map_err(Failure::writing);
+        let outcome = outcome.map_err(|failure| {
+            failure.hint(
+                ErrorKind::MessageTooLarge,
+                "`ottla dump` without --records shows the batch all the same",
+            )
+        });
         outcome.and(flushed)
     })
 }

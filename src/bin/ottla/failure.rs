@@ -14,7 +14,7 @@ pub enum Failure {
     Refused(String),
     /// Standard input or output.
     Stream { doing: &'static str, error: io::Error },
-    /// A line of standard input.
+    /// A line of standard input; those before it were sent.
     Line { number: u64, cause: Box<Failure> },
     /// Nobody reads what is printed any more, and that is all right.
     OutputClosed,
@@ -90,7 +90,10 @@ impl fmt::Display for Failure {
             Self::Library { error, hint: Some(hint) } => write!(f, "{error}; {hint}"),
             Self::Refused(what) => f.write_str(what),
             Self::Stream { doing, error } => write!(f, "could not {doing}: {error}"),
-            Self::Line { number, cause } => write!(f, "line {number}: {cause}"),
+            Self::Line { number: 1, cause } => write!(f, "line 1: {cause}"),
+            Self::Line { number, cause } => {
+                write!(f, "line {number}: {cause}; the lines before it were sent")
+            }
             Self::OutputClosed => f.write_str("standard output was closed"),
         }
     }

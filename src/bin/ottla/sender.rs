@@ -145,8 +145,7 @@ fn split<'a>(line: &'a [u8], key_separator: Option<&str>) -> Result<(Option<&'a 
     match found.and_then(|at| line.split_at_checked(at)) {
         Some((key, rest)) => Ok((Some(key), &rest[separator.len()..])),
         None => Err(Failure::Refused(format!(
-            "there is no key separator {:?} in it, and a record without a key could go to any partition; the lines \
-             before it were sent",
+            "there is no key separator {:?} in it, and a record without a key could go to any partition",
             String::from_utf8_lossy(separator)
         ))),
     }
@@ -154,8 +153,7 @@ fn split<'a>(line: &'a [u8], key_separator: Option<&str>) -> Result<(Option<&'a 
 
 fn too_long(max_message_bytes: usize) -> Failure {
     Failure::Refused(format!(
-        "it is longer than max.message.bytes of the topic, {max_message_bytes}, allows; the lines before it were \
-         sent; `ottla topic alter` raises it"
+        "it is longer than max.message.bytes of the topic, {max_message_bytes}, allows; `ottla topic alter` raises it"
     ))
 }
 

@@ -90,6 +90,13 @@ fn judge(root: &Path, entry: &DirEntry) -> Result<Entry> {
             Some((topic, partition)) => Entry::Partition(topic, partition),
             None => Entry::PassedOver("is no partition's directory, and was left alone"),
         },
+        // Its records would be left out, and followed it could lead anywhere.
+        EntryKind::Other if parse_partition_dir(name).is_some() => {
+            let what = "the directory of a partition is a symbolic link, or no directory at all";
+            return Err(Error::new(ErrorKind::StorageError, what)
+                .in_file(&root.join(name))
+                .advise("links are not followed: bring the directory itself here; nothing was changed"));
+        }
         EntryKind::Other => Entry::PassedOver("is neither a file nor a directory, and was left alone"),
     })
 }

@@ -140,7 +140,8 @@ fn check_known(name: &TopicName, entry: &TopicEntry) -> Result<()> {
         _ => return Ok(()),
     };
     Err(Error::new(ErrorKind::UnknownTopicOrPartition, what).in_topic(name.as_str()).advise(
-        "Kafka would set it aside: copy its records elsewhere and delete it first; nothing was changed",
+        "Kafka would set it aside: with a copy of the whole directory made, delete the topic in this one, undo the \
+         adoption, and hand the topic over from the copy; nothing was changed",
     ))
 }
 

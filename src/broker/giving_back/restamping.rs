@@ -42,7 +42,7 @@ pub fn check(dir: &SegmentDir, adopted: AdoptedEnd) -> Result<()> {
     Ok(())
 }
 
-const UNCHANGED: &str = "nothing was changed; `inspect::salvage` copies what is sound into a new directory";
+const UNCHANGED: &str = "nothing was changed; salvaging the directory copies what is sound into a new one";
 
 fn restamp_segment(dir: &SegmentDir, base: Offset, epoch: LeaderEpoch) -> Result<u64> {
     let path = dir.file(SegmentFile::Log, base);
