@@ -22,6 +22,8 @@ pub(crate) const MANIFEST: &str = "ottla.manifest";
 pub(crate) const ENDS: &str = "ottla.ends";
 /// There while a directory is given back to Kafka.
 pub(crate) const RETURNING: &str = "ottla.returning";
+/// There until a salvage into a directory is finished.
+pub(crate) const SALVAGING: &str = "ottla.salvaging";
 /// Space that is given back when a disk is full.
 pub(crate) const RESERVE: &str = "ottla.reserve";
 /// Kafka's: up to where the log of each partition is known to be synced.

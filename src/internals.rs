@@ -111,6 +111,16 @@ pub fn salvage_on(vfs: Arc<dyn Vfs>, from: &Path, to: &Path) -> Result<SalvageRe
     Salvage::new().run_on(vfs, from, to)
 }
 
+/// The same as the caller has it.
+pub fn salvage_with(
+    salvage: Salvage<'_>,
+    vfs: Arc<dyn Vfs>,
+    from: &Path,
+    to: &Path,
+) -> Result<SalvageReport> {
+    salvage.run_on(vfs, from, to)
+}
+
 /// Reads a producer snapshot, and writes it again.
 pub fn decode_producer_snapshot(bytes: &[u8]) -> Result<Vec<u8>> {
     ProducerSnapshot::decode(bytes).map(|snapshot| snapshot.encode())

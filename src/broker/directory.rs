@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::file_name::{MANIFEST, META_PROPERTIES, RETURNING, is_negligible_at_first_open};
+use crate::file_name::{
+    MANIFEST, META_PROPERTIES, RETURNING, SALVAGING, is_negligible_at_first_open, temporary,
+};
 use crate::vfs::{DirEntry, EntryKind};
 
 /// What a directory is to us.
@@ -29,6 +31,9 @@ pub fn judge(root: &Path, entries: &[DirEntry], adopts: bool) -> Result<Verdict>
         return Err(Error::new(ErrorKind::DirectoryNotOurs, what)
             .in_file(root)
             .advise("undo the adoption once more, which goes on where it was; nothing was changed"));
+    }
+    if holds(SALVAGING) || holds(&temporary(SALVAGING)) {
+        return Err(unfinished_salvage(root));
     }
     if entries.iter().any(|entry| entry.name == MANIFEST && entry.kind == EntryKind::File) {
         return Ok(Verdict::Ours);
@@ -57,6 +62,13 @@ fn kafkas(root: &Path) -> Error {
     Error::new(ErrorKind::DirectoryNotOurs, what)
         .in_file(root)
         .advise("only one that is stopped can be adopted, and is ours then; nothing was changed")
+}
+
+/// Whatever is there may be a part of what is to come.
+pub fn unfinished_salvage(root: &Path) -> Error {
+    Error::new(ErrorKind::DirectoryNotOurs, "a salvage into this directory was not finished")
+        .in_file(root)
+        .advise("run the salvage again, or delete the directory; nothing was changed")
 }
 
 pub fn not_ours(root: &Path, what: &str) -> Error {
@@ -94,6 +106,8 @@ mod tests {
             &["notes.txt"],
             &["ottla.manifest", "meta.properties"],
             &["ottla.manifest", "ottla.returning"],
+            &["ottla.manifest", "ottla.ends", "ottla.salvaging"],
+            &["ottla.salvaging.tmp"],
         ] {
             let error = verdict(foreign, false).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::DirectoryNotOurs, "{foreign:?}");

@@ -34,6 +34,7 @@ mod topic_logs;
 mod topics;
 
 pub use checkpoints::decode_line as decode_offset_line;
+pub use directory::unfinished_salvage;
 pub use follow::Follow;
 pub use giving_back::UndoReport;
 #[cfg(feature = "test-util")]
@@ -42,6 +43,7 @@ pub use handing_over::{HandOver, HandOverReport, HandedOver};
 pub use handle::Broker;
 pub use manifest::{AdoptedEnd, Manifest, TopicEntry, TopicState};
 pub use marker::{Marker, read as read_marker};
+pub use open::take_lock;
 pub use options::BrokerOptions;
 pub use partition::{Batches, Partition};
 pub use partition_metadata::{decode as decode_partition_metadata, encode as encode_partition_metadata};

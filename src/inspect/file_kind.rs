@@ -3,7 +3,7 @@
 use crate::file_name::{
     CLEAN_SHUTDOWN, ENDS, HIGH_WATERMARKS, LEADER_EPOCH_CHECKPOINT, LOCK, LOG_STARTS, MANIFEST,
     META_PROPERTIES, NEXT_LOG, PARTITION_METADATA, QUARANTINE, RECOVERY_POINTS, RESERVE, RETURNING,
-    SegmentFile,
+    SALVAGING, SegmentFile,
 };
 use crate::model::Offset;
 
@@ -41,6 +41,8 @@ pub enum FileKind {
     Lock,
     /// `ottla.returning`: that the directory is being given back to Kafka.
     Returning,
+    /// `ottla.salvaging`: that a salvage into the directory was not finished.
+    Salvaging,
     /// `ottla.reserve`: space for the day when the disk is full.
     Reserve,
     /// `ottla.quarantine.*`: what recovery cut off a log.
@@ -77,6 +79,7 @@ impl FileKind {
             LOCK => Self::Lock,
             RESERVE => Self::Reserve,
             RETURNING => Self::Returning,
+            SALVAGING => Self::Salvaging,
             NEXT_LOG => Self::Temporary,
             _ if name.starts_with(QUARANTINE) => Self::Quarantine,
             _ => Self::of_temporary(name),

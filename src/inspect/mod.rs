@@ -21,7 +21,9 @@ mod salvage;
 mod segment_check;
 mod small_files;
 mod survey;
+mod target;
 mod verify;
+mod watcher;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -104,7 +106,8 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Items> {
 /// ```
 ///
 /// # Errors
-/// [`DirectoryNotOurs`](crate::ErrorKind::DirectoryNotOurs) if it is no log directory,
+/// [`DirectoryNotOurs`](crate::ErrorKind::DirectoryNotOurs) if it is no log directory, or one into which a salvage was not
+/// finished,
 /// [`StorageError`](crate::ErrorKind::StorageError) if it cannot be listed,
 /// [`DirectoryInUse`](crate::ErrorKind::DirectoryInUse) if somebody has opened or closed it meanwhile: then it is worth
 /// another look. What is damaged is a finding, and no error.
@@ -138,9 +141,13 @@ pub fn verify(path: impl AsRef<Path>) -> Result<VerifyReport> {
 ///
 /// # Errors
 /// [`DirectoryInUse`](crate::ErrorKind::DirectoryInUse) if somebody has the source open, or has opened it meanwhile, after
-/// which what was copied is of no use,
+/// which what was copied is of no use, or if somebody else salvages into the target,
 /// [`DirectoryNotOurs`](crate::ErrorKind::DirectoryNotOurs) if the source is no log directory, or the target is neither
-/// empty nor missing, or lies in the source. After any other error the target may hold a part, and no manifest.
+/// empty nor missing, or lies in the source.
+///
+/// After any other error, and where the process was killed, the target holds a part, and a marker that says so: neither
+/// [`Broker::open`](crate::Broker::open) nor [`verify`] takes it for a directory. The same salvage, run again, begins it
+/// anew; nothing but what a salvage makes is removed.
 pub fn salvage(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<SalvageReport> {
     Salvage::new().run(from, to)
 }

@@ -1,8 +1,6 @@
 //! Salvages a directory: what is sound of it goes into a new one, which ottla opens.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +12,9 @@ use super::log_copy::Copied;
 use super::partition_copy::PartitionCopy;
 use super::segment_check::{Proof, is_missing, plain};
 use super::survey::{DirectoryKind, PartitionPlace, Survey};
+use super::target::{Target, require_finished};
 use super::verify::{Verify, total};
+use super::watcher::Watcher;
 use crate::broker::{AdoptedEnd, Manifest, TopicEntry, TopicState, encode_partition_metadata};
 use crate::config::{Durability, TopicConfig};
 use crate::ends_file::{EndsFile, Owner};
@@ -35,15 +35,9 @@ use crate::vfs::{EntryKind, OsVfs, Vfs, real_path, replace_file};
 /// }
 /// # Ok::<(), ottla::Error>(())
 /// ```
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Salvage<'a> {
-    progress: Option<Box<dyn FnMut(Progress) + 'a>>,
-}
-
-impl fmt::Debug for Salvage<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Salvage").finish_non_exhaustive()
-    }
+    watcher: Watcher<'a>,
 }
 
 /// What [`salvage`](super::salvage) has done.
@@ -89,7 +83,7 @@ impl<'a> Salvage<'a> {
     /// Is called each time that another MiB of logs was read, and once all is copied; the new directory is verified then.
     #[must_use]
     pub fn progress(mut self, told: impl FnMut(Progress) + 'a) -> Self {
-        self.progress = Some(Box::new(told));
+        self.watcher = Watcher::new(told);
         self
     }
 
@@ -107,19 +101,16 @@ impl<'a> Salvage<'a> {
                 .in_file(from)
                 .advise("close the broker there first; nothing was written"));
         }
-        require_empty(vfs.as_ref(), from, to)?;
-        let mut out = Verifying::new(self.progress, total(&survey));
+        require_finished(&survey)?;
+        Target::check(vfs.as_ref(), from, to)?;
+        let mut out = Verifying::new(self.watcher, total(&survey));
         let topics = topics_of(&survey, &mut out)?;
+        let target = Target::claim(vfs.as_ref(), from, to)?;
         let partitions = copy(&survey, &topics, to, &mut out)?;
         let copied = out.end();
         survey.require_unchanged()?;
-        let verified = Verify::new().run_on(vfs, to)?;
-        if let Some(finding) = verified.findings.iter().find(|finding| finding.severity >= Severity::Derived)
-        {
-            return Err(Error::corrupt(format!("what was written reads back otherwise: {finding}"))
-                .in_file(to)
-                .advise("look at the disk; the source was not changed"));
-        }
+        let verified = verified(Arc::clone(&vfs), to)?;
+        target.finish()?;
         Ok(SalvageReport {
             left: copied.findings,
             topics: topics.len(),
@@ -131,24 +122,16 @@ impl<'a> Salvage<'a> {
     }
 }
 
-/// Nothing is ever overwritten.
-fn require_empty(vfs: &dyn Vfs, from: &Path, to: &Path) -> Result<()> {
-    let refuse = |what: &str| {
-        Err(Error::new(ErrorKind::DirectoryNotOurs, what)
+/// Reads back what was written; its lock is held, so that nobody comes in between.
+fn verified(vfs: Arc<dyn Vfs>, to: &Path) -> Result<VerifyReport> {
+    let mut survey = Survey::take(vfs, to)?;
+    survey.is_live = false;
+    let verified = Verify::new().look(&survey).end();
+    match verified.findings.iter().find(|finding| finding.severity >= Severity::Derived) {
+        None => Ok(verified),
+        Some(finding) => Err(Error::corrupt(format!("what was written reads back otherwise: {finding}"))
             .in_file(to)
-            .advise("name a directory that is empty, or not there yet; nothing was written"))
-    };
-    if to.starts_with(from) {
-        return refuse("the new directory would lie in the one that is to be salvaged");
-    }
-    match vfs.read_dir(to) {
-        Ok(entries) if entries.is_empty() => Ok(()),
-        Ok(_) => refuse("the directory is not empty"),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-            refuse("there is something that is no directory")
-        }
-        Err(error) => Err(error).doing("list", to),
+            .advise("look at the disk; the source was not changed")),
     }
 }
 
@@ -206,7 +189,6 @@ fn copy(
     out: &mut Verifying<'_>,
 ) -> Result<usize> {
     let vfs = survey.vfs.as_ref();
-    make_dir(vfs, to)?;
     let ends = Arc::new(EndsFile::create(vfs, to)?);
     let mut manifest = Manifest::new();
     let mut partitions: usize = 0;
@@ -232,7 +214,6 @@ fn copy(
     out.partition = None;
     ends.sync()?;
     vfs.sync_dir(to).doing("sync", to)?;
-    // The last step: without a manifest it is nobody's directory.
     manifest.stage(vfs, to)?;
     Manifest::commit(vfs, to)?;
     Ok(partitions)

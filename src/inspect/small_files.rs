@@ -29,7 +29,7 @@ pub fn contents(vfs: &dyn Vfs, path: &Path, kind: FileKind, base: Offset) -> Vec
 pub fn most(kind: FileKind) -> u64 {
     match kind {
         FileKind::PartitionMetadata | FileKind::CleanShutdown | FileKind::Lock => 4096,
-        FileKind::MetaProperties => MIB,
+        FileKind::MetaProperties | FileKind::Salvaging => MIB,
         FileKind::LeaderEpochs => 16 * MIB,
         FileKind::ProducerSnapshot | FileKind::TransactionIndex | FileKind::OffsetCheckpoint => 64 * MIB,
         _ => 256 * MIB,
@@ -75,7 +75,7 @@ fn decode(kind: FileKind, bytes: &[u8], base: Offset) -> Result<Vec<(u64, Conten
         }
         FileKind::Ends => Ok(list(bytes)?.into_iter().map(slot).collect()),
         FileKind::MetaProperties => Ok(properties(bytes)),
-        FileKind::CleanShutdown | FileKind::Lock if !bytes.is_empty() => {
+        FileKind::CleanShutdown | FileKind::Lock | FileKind::Salvaging if !bytes.is_empty() => {
             let value = String::from_utf8_lossy(bytes).trim_end().to_owned();
             Ok(vec![(0, Content::Property { name: "text".to_owned(), value })])
         }

@@ -1,7 +1,6 @@
 //! Verifies a data directory: everything that is there, against everything that is said of it.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,6 +10,8 @@ use super::log_walk::Found;
 use super::partition_check::PartitionCheck;
 use super::root_check;
 use super::survey::{PartitionPlace, Survey};
+use super::target::require_finished;
+use super::watcher::Watcher;
 use crate::error::{IoContext, Result};
 use crate::file_name::SegmentFile;
 use crate::model::{Offset, PartitionId};
@@ -32,15 +33,9 @@ const TOLD_EVERY: u64 = 1024 * 1024;
 /// }
 /// # Ok::<(), ottla::Error>(())
 /// ```
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Verify<'a> {
-    progress: Option<Box<dyn FnMut(Progress) + 'a>>,
-}
-
-impl fmt::Debug for Verify<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Verify").finish_non_exhaustive()
-    }
+    watcher: Watcher<'a>,
 }
 
 impl<'a> Verify<'a> {
@@ -53,7 +48,7 @@ impl<'a> Verify<'a> {
     /// Is called each time that another MiB of logs was read, and at the end.
     #[must_use]
     pub fn progress(mut self, told: impl FnMut(Progress) + 'a) -> Self {
-        self.progress = Some(Box::new(told));
+        self.watcher = Watcher::new(told);
         self
     }
 
@@ -65,17 +60,24 @@ impl<'a> Verify<'a> {
 
     pub(crate) fn run_on(self, vfs: Arc<dyn Vfs>, root: &Path) -> Result<VerifyReport> {
         let survey = Survey::take(vfs, root)?;
-        let mut out = Verifying::new(self.progress, total(&survey));
-        (out.report.is_live, out.report.is_clean) = (survey.is_live, survey.is_clean());
-        root_check::check(&survey, &mut out);
-        for place in &survey.partitions {
-            PartitionCheck::new(&survey, place, &mut out).run();
-        }
+        require_finished(&survey)?;
+        let mut out = self.look(&survey);
         if survey.is_live {
             out.forget(&survey.changed_topics());
         }
         survey.require_unchanged()?;
         Ok(out.end())
+    }
+
+    /// Looks at everything, whatever comes of it meanwhile.
+    pub(super) fn look(self, survey: &Survey) -> Verifying<'a> {
+        let mut out = Verifying::new(self.watcher, total(survey));
+        (out.report.is_live, out.report.is_clean) = (survey.is_live, survey.is_clean());
+        root_check::check(survey, &mut out);
+        for place in &survey.partitions {
+            PartitionCheck::new(survey, place, &mut out).run();
+        }
+        out
     }
 }
 
@@ -99,19 +101,19 @@ pub struct Verifying<'a> {
     /// The partition that is looked at.
     pub partition: Option<(String, PartitionId)>,
     pub codecs: Arc<Codecs>,
-    progress: Option<Box<dyn FnMut(Progress) + 'a>>,
+    watcher: Watcher<'a>,
     done: Progress,
     untold: u64,
 }
 
 impl<'a> Verifying<'a> {
-    pub fn new(progress: Option<Box<dyn FnMut(Progress) + 'a>>, total: u64) -> Self {
+    pub fn new(watcher: Watcher<'a>, total: u64) -> Self {
         let done = Progress { done: 0, total };
         Self {
             report: VerifyReport::default(),
             partition: None,
             codecs: super::codecs(),
-            progress,
+            watcher,
             done,
             untold: 0,
         }
@@ -149,9 +151,7 @@ impl<'a> Verifying<'a> {
     fn tell(&mut self) {
         self.untold = 0;
         self.done.total = self.done.total.max(self.done.done);
-        if let Some(told) = &mut self.progress {
-            told(self.done);
-        }
+        self.watcher.tell(self.done);
     }
 
     /// A live owner has changed these topics meanwhile: what was found of them may be wrong.

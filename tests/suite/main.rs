@@ -33,6 +33,7 @@ mod reopening;
 mod rolling;
 mod salvaging;
 mod salvaging_adopted;
+mod salvaging_again;
 mod stress;
 mod support;
 mod time_lookup;

@@ -36,7 +36,7 @@ pub fn records(partition: &Partition) -> BTreeMap<u64, Vec<u8>> {
 }
 
 /// The records of topic `a` of the complete directory.
-fn all_of_a() -> BTreeMap<u64, Vec<u8>> {
+pub fn all_of_a() -> BTreeMap<u64, Vec<u8>> {
     (0..18_u8).map(|number| (u64::from(number), vec![number; 150])).collect()
 }
 
