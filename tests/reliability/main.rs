@@ -4,14 +4,27 @@
 //! does what is legal to do to a process, a disk or a directory, and holds what is left against what was acknowledged.
 //! It panics at the first thing that is lost, wrong or hanging, and says how to see that again.
 
+#[path = "../suite/adopting.rs"]
+#[expect(dead_code, unused_imports, reason = "its own tests run there")]
+mod adopting;
 mod crew;
 mod figures;
+#[path = "../suite/giving_back.rs"]
+#[expect(dead_code, unused_imports, reason = "its own tests run there")]
+mod giving_back;
+#[path = "../suite/handing_over.rs"]
+#[expect(dead_code, unused_imports, reason = "its own tests run there")]
+mod handing_over;
 mod oracle;
 mod recipe;
 mod runner;
 mod service;
 mod sim_crash;
 mod sim_errors;
+mod sim_kafka;
+#[path = "../suite/support.rs"]
+#[expect(dead_code, reason = "the other suites use all of it")]
+mod support;
 mod told;
 mod workloads;
 
@@ -21,5 +34,6 @@ fn main() -> std::process::ExitCode {
     runner::main(&[
         Suite { name: "sim_crash", run: sim_crash::run_suite },
         Suite { name: "sim_errors", run: sim_errors::run_suite },
+        Suite { name: "sim_kafka", run: sim_kafka::run_suite },
     ])
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use ottla::inspect::Severity;
 use ottla::internals::{CrashProfile, MemoryVfs, Vfs, open_on, salvage_on, verify_on};
-use ottla::{Broker, ErrorKind, Partition, Record, Result, Start};
+use ottla::{Broker, ErrorKind, Record};
 
-use crate::service::{ROOT, open, options};
+use crate::service::open;
+use crate::support::{ROOT, options, values};
 use crate::told::{End, Told, config, split};
 
 /// Everything promised is there, what is there is a prefix of what was sent, and nothing else is.
@@ -138,13 +139,4 @@ pub fn check_power_cut_after_recovery(vfs: &MemoryVfs, told: &Told, seed: u64, w
         }
     }
     images
-}
-
-/// The values of a partition from its beginning to its high watermark.
-fn values(partition: &Partition) -> Result<Vec<Vec<u8>>> {
-    let mut values = Vec::new();
-    for batch in partition.read(Start::Earliest)? {
-        values.extend((&batch?).into_iter().map(|record| record.value().unwrap_or_default().to_vec()));
-    }
-    Ok(values)
 }

@@ -5,12 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla::internals::{MemoryVfs, open_on, open_ticked_on};
-use ottla::{Broker, BrokerOptions, ManualClock, Record, Topic, TopicConfig};
+use ottla::{Broker, ManualClock, Record, Topic, TopicConfig};
 
+use crate::support::{ROOT, options};
 use crate::told::{INTERVAL, Outcome, Told, is_synced, split};
-
-/// Where the brokers live.
-pub const ROOT: &str = "/data";
 
 /// What a service does in its lives, and what it was told.
 pub struct Service<'a> {
@@ -133,9 +131,4 @@ pub fn open_at(vfs: &MemoryVfs, clock: &ManualClock) -> ottla::Result<Broker> {
 /// As with threads that do what follows a roll, in the ticks of the script.
 pub fn open_ticked(vfs: &MemoryVfs, clock: &ManualClock) -> ottla::Result<Broker> {
     open_ticked_on(options().clock(clock.clock()), Arc::new(vfs.clone()), Path::new(ROOT))
-}
-
-/// Settings under which nothing happens but what the service does, and little is set aside.
-pub fn options() -> BrokerOptions {
-    Broker::options().background(false).reserve_bytes(0)
 }

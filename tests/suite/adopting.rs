@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla::internals::{CrashProfile, MemoryVfs, OpenMode, Vfs, open_on, undo_adoption_on};
+use ottla::internals::{MemoryVfs, OpenMode, Vfs, open_on, undo_adoption_on};
 use ottla::{Broker, BrokerOptions, Durability, ErrorKind, Record, Result, Start, TopicConfig, TopicId};
 
 use crate::support::{ROOT, encode_batch, get, options, put, send_all, tree, values};
@@ -116,7 +116,7 @@ fn partition(broker: &Broker, number: u32) -> ottla::Partition {
 }
 
 /// Reads the fifteen records at their offsets, appends, and reads everything again after a reopening.
-fn assert_taken_over(vfs: &MemoryVfs, broker: Broker, what: &str) {
+pub fn assert_taken_over(vfs: &MemoryVfs, broker: Broker, what: &str) {
     let expected: Vec<_> = (0..15).map(number).collect();
     assert_eq!(values(&partition(&broker, 0)).unwrap(), expected, "{what}");
     assert_eq!(partition(&broker, 1).log_end_offset(), 0);
@@ -423,37 +423,6 @@ fn kafkas_own_topics_can_be_read_and_not_written() {
     ] {
         assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidTopic);
     }
-}
-
-/// After a crash at any step the directory is Kafka's or ours, and whichever it is, everything is there.
-#[test]
-fn an_adoption_that_is_interrupted_is_done_again() {
-    let (mut points, mut images, mut ours) = (0, 0, 0);
-    for kafkas in [Kafkas::stopped_in_order(), Kafkas::killed()] {
-        for point in 0.. {
-            let vfs = kafkas.vfs.fork();
-            vfs.stop_after(point);
-            let Err(_) = adopt(&vfs).map(std::mem::forget) else { break };
-            points += 1;
-            let mut after = vec![(vfs.restart(), "killed".to_owned())];
-            for profile in [CrashProfile::Strict, CrashProfile::Ordered, CrashProfile::Adversarial] {
-                after.extend(vfs.images(profile, 6, point).map(|image| (image.vfs, image.description)));
-            }
-            for (vfs, description) in after {
-                let what = format!("interrupted at call {point}: {description}");
-                let is_kafkas = vfs.kind(&Path::new(ROOT).join("meta.properties")).unwrap().is_some();
-                let broker = adopt(&vfs).unwrap_or_else(|error| panic!("{what}: {error}"));
-                assert_eq!(broker.recovery_report().is_adopted(), is_kafkas, "{what}");
-                assert_taken_over(&vfs, broker, &what);
-                images += 1;
-                ours += u32::from(!is_kafkas);
-            }
-        }
-    }
-    println!(
-        "adopting: {points} crash points, {images} directories taken over, {ours} of them were ours already"
-    );
-    assert!(points > 40 && ours > 0, "{points} {ours}");
 }
 
 #[test]

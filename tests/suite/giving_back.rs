@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla::internals::{CrashProfile, MemoryVfs, Vfs, undo_adoption_on};
+use ottla::internals::{MemoryVfs, Vfs, undo_adoption_on};
 use ottla::{Broker, ErrorKind, Record, Result, TopicConfig, UndoReport};
 
 use crate::adopting::{Kafkas, META, adopt, batches, open};
@@ -14,13 +14,13 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// The batches that ten records of ours share.
 const OURS: u64 = 4;
 
-fn undo(vfs: &MemoryVfs) -> Result<UndoReport> {
+pub fn undo(vfs: &MemoryVfs) -> Result<UndoReport> {
     undo_adoption_on(options(), Arc::new(vfs.clone()), Path::new(ROOT))
 }
 
 /// The broker's fifteen records and ten of ours behind them, which a kill has put into two epochs; `close` says how it was
 /// left.
-fn appended_to(kafkas: &Kafkas, close: bool) -> MemoryVfs {
+pub fn appended_to(kafkas: &Kafkas, close: bool) -> MemoryVfs {
     let vfs = kafkas.vfs.fork();
     let broker = adopt(&vfs).unwrap();
     broker.alter_topic("orders", broker.topic("orders").unwrap().config().segment_bytes(1024)).unwrap();
@@ -52,12 +52,12 @@ fn flip(vfs: &MemoryVfs, log: usize, position: usize) {
     put(vfs, name, &bytes);
 }
 
-fn record_count(broker: &Broker) -> usize {
+pub fn record_count(broker: &Broker) -> usize {
     values(&broker.topic("orders").unwrap().partition(0).unwrap()).unwrap().len()
 }
 
 /// As Kafka wants it: no epoch above its own, checkpoints, a marker, a snapshot, and none of our files.
-fn assert_kafkas(vfs: &MemoryVfs, what: &str) {
+pub fn assert_kafkas(vfs: &MemoryVfs, what: &str) {
     assert_eq!(get(vfs, "meta.properties"), META.as_bytes(), "{what}");
     let files = tree(vfs, Path::new(ROOT));
     let names: Vec<_> = files.keys().map(|path| path.strip_prefix(ROOT).unwrap().to_string_lossy()).collect();
@@ -181,48 +181,6 @@ fn a_topic_that_was_deleted_meanwhile_is_simply_not_there() {
     broker.delete_topic("empty").unwrap();
     broker.close(TIMEOUT).unwrap();
     assert_eq!(undo(&vfs).unwrap().topics(), 1);
-}
-
-/// After a crash at any step it is done again, and ends as if nothing had happened; meanwhile nobody opens the directory.
-#[test]
-fn a_return_that_is_interrupted_is_done_again() {
-    let (mut points, mut images, mut refused) = (0, 0, 0);
-    for kafkas in [Kafkas::stopped_in_order(), Kafkas::killed()] {
-        let left = appended_to(&kafkas, points == 0);
-        for point in 0.. {
-            let vfs = left.fork();
-            vfs.stop_after(point);
-            let Err(_) = undo(&vfs) else { break };
-            points += 1;
-            let mut after = vec![(vfs.restart(), "killed".to_owned())];
-            for profile in [CrashProfile::Strict, CrashProfile::Ordered, CrashProfile::Adversarial] {
-                after.extend(vfs.images(profile, 6, point).map(|image| (image.vfs, image.description)));
-            }
-            for (vfs, description) in after {
-                let what = format!("interrupted at call {point}: {description}");
-                let holds = |name: &str| vfs.kind(&Path::new(ROOT).join(name)).unwrap().is_some();
-                let (is_kafkas, is_returning) = (holds("meta.properties"), holds("ottla.returning"));
-                if is_kafkas || is_returning {
-                    let error = open(&vfs).expect_err(&what);
-                    assert_eq!(error.kind(), ErrorKind::DirectoryNotOurs, "{what}: {error}");
-                    refused += 1;
-                } else {
-                    let broker =
-                        open(&vfs.fork().restart()).unwrap_or_else(|error| panic!("{what}: {error}"));
-                    assert_eq!(record_count(&broker), 25, "{what}");
-                }
-                if !is_kafkas || is_returning {
-                    undo(&vfs).unwrap_or_else(|error| panic!("{what}: {error}"));
-                }
-                assert_kafkas(&vfs, &what);
-                images += 1;
-            }
-        }
-    }
-    println!(
-        "giving back: {points} crash points, {images} directories given back, {refused} not opened meanwhile"
-    );
-    assert!(points > 40 && refused > 40, "{points} {refused}");
 }
 
 /// A directory that is half on its way back to Kafka can be taken over again as well.

@@ -1,19 +1,18 @@
 //! Handing a topic over to a stopped Kafka broker: its partitions hold what ours held, or are as they were.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ottla::internals::{CrashProfile, MemoryVfs, OpenMode, Vfs, hand_over_on, open_on};
+use ottla::internals::{MemoryVfs, OpenMode, Vfs, hand_over_on, open_on};
 use ottla::{Broker, ErrorKind, HandOver, HandOverReport, Record, Result, TopicConfig};
 
 use crate::adopting::{META, batches, open};
 use crate::support::{ROOT, options, send_all, tree, values};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
-const KAFKA: &str = "/kafka";
+pub const KAFKA: &str = "/kafka";
 const ID: &str = "rE6H2AcSSMCQ7GdNHWIEMQ";
 const POINTS: &[u8] = b"0\n3\nother 0 0\norders 0 0\norders 1 0\n";
 
@@ -24,7 +23,7 @@ fn write(vfs: &MemoryVfs, path: &Path, bytes: &[u8]) {
     vfs.sync_dir(path.parent().unwrap()).unwrap();
 }
 
-fn kafka(name: &str) -> std::path::PathBuf {
+pub fn kafka(name: &str) -> std::path::PathBuf {
     Path::new(KAFKA).join(name)
 }
 
@@ -57,7 +56,7 @@ fn make_kafka(vfs: &MemoryVfs) {
 }
 
 /// A topic with records of three leader epochs in several segments of partition 0, and one in partition 1.
-fn both() -> MemoryVfs {
+pub fn both() -> MemoryVfs {
     let mut vfs = MemoryVfs::new();
     for life in 0..3 {
         let broker = open(&vfs).unwrap();
@@ -76,19 +75,19 @@ fn both() -> MemoryVfs {
     vfs
 }
 
-fn of(topic: &str) -> HandOver {
+pub fn of(topic: &str) -> HandOver {
     HandOver::new(topic).from(ROOT).to(KAFKA)
 }
 
-fn run(vfs: &MemoryVfs, hand_over: HandOver) -> Result<HandOverReport> {
+pub fn run(vfs: &MemoryVfs, hand_over: HandOver) -> Result<HandOverReport> {
     hand_over_on(hand_over, Arc::new(vfs.clone()))
 }
 
-fn expected() -> Vec<Vec<u8>> {
+pub fn expected() -> Vec<Vec<u8>> {
     (0..15).map(|number| vec![number; 200]).collect()
 }
 
-fn read_all(vfs: &MemoryVfs, root: &str, adopts: bool) -> Option<Vec<Vec<u8>>> {
+pub fn read_all(vfs: &MemoryVfs, root: &str, adopts: bool) -> Option<Vec<Vec<u8>>> {
     let options = options().adopt(adopts);
     let broker: Broker = open_on(options, Arc::new(vfs.fork().restart()), Path::new(root)).unwrap();
     let topic = broker.topic("orders").ok()?;
@@ -97,7 +96,7 @@ fn read_all(vfs: &MemoryVfs, root: &str, adopts: bool) -> Option<Vec<Vec<u8>>> {
 }
 
 /// Kafka's partitions hold everything, as Kafka wants it.
-fn assert_handed_over(vfs: &MemoryVfs, what: &str) {
+pub fn assert_handed_over(vfs: &MemoryVfs, what: &str) {
     let files = tree(vfs, Path::new(KAFKA));
     let names: Vec<_> =
         files.keys().map(|path| path.strip_prefix(KAFKA).unwrap().to_string_lossy()).collect();
@@ -392,53 +391,4 @@ fn producer_snapshots_go_along_and_none_says_more_than_is_true() {
             .collect();
         assert_eq!(snapshots, [expected]);
     }
-}
-
-/// After a crash at any step either side can be opened, every partition of Kafka's is empty or complete, and running it
-/// again finishes it.
-#[test]
-fn a_hand_over_that_is_interrupted_is_finished_by_the_next() {
-    let (mut points, mut images) = (0, 0);
-    let mut seen: BTreeMap<usize, usize> = BTreeMap::new();
-    for gives_up in [false, true] {
-        let left = both();
-        for point in 0.. {
-            let vfs = left.fork();
-            vfs.stop_after(point);
-            let Err(_) = run(&vfs, of("orders").give_up(gives_up)) else { break };
-            points += 1;
-            let mut after = vec![(vfs.restart(), "killed".to_owned())];
-            for profile in [CrashProfile::Strict, CrashProfile::Ordered, CrashProfile::Adversarial] {
-                after.extend(vfs.images(profile, 10, point).map(|image| (image.vfs, image.description)));
-            }
-            for (vfs, description) in after {
-                let what = format!("give up {gives_up}, call {point}: {description}");
-                let ours = read_all(&vfs, ROOT, false);
-                if ours.is_some() {
-                    assert_eq!(ours, Some(expected()), "{what}");
-                }
-                if vfs.kind(&kafka("orders-0")).unwrap().is_some()
-                    && vfs.kind(&kafka("orders-1")).unwrap().is_some()
-                {
-                    let found = read_all(&vfs, KAFKA, true).unwrap();
-                    assert!(found.is_empty() || found == expected(), "{what}: {} records", found.len());
-                    *seen.entry(found.len()).or_default() += 1;
-                }
-                match run(&vfs, of("orders").give_up(gives_up)) {
-                    Ok(report) => assert_eq!(report.is_given_up(), gives_up, "{what}"),
-                    Err(error) => {
-                        assert!(gives_up, "{what}: {error}");
-                        assert_eq!(error.kind(), ErrorKind::UnknownTopicOrPartition, "{what}: {error}");
-                        assert_eq!(ours, None, "{what}");
-                    }
-                }
-                assert_handed_over(&vfs, &what);
-                images += 1;
-            }
-        }
-    }
-    println!(
-        "handing over: {points} crash points, {images} directories, Kafka's first partition held {seen:?}"
-    );
-    assert!(points > 100 && seen.len() == 2, "{points} {seen:?}");
 }
