@@ -7,7 +7,10 @@
 #[path = "../suite/adopting.rs"]
 #[expect(dead_code, unused_imports, reason = "its own tests run there")]
 mod adopting;
+mod appender;
+mod child;
 mod crew;
+mod dice;
 mod figures;
 #[path = "../suite/giving_back.rs"]
 #[expect(dead_code, unused_imports, reason = "its own tests run there")]
@@ -15,9 +18,17 @@ mod giving_back;
 #[path = "../suite/handing_over.rs"]
 #[expect(dead_code, unused_imports, reason = "its own tests run there")]
 mod handing_over;
+mod kill9;
+mod ledger;
 mod oracle;
+mod posix;
+mod processes;
 mod recipe;
+mod record_id;
+mod report;
 mod runner;
+mod scratch;
+mod seeded;
 mod service;
 mod sim_crash;
 mod sim_errors;
@@ -30,10 +41,22 @@ mod workloads;
 
 use runner::Suite;
 
+/// In the order in which they are run.
+const SUITES: &[Suite] = &[
+    Suite { name: "sim_crash", run: sim_crash::run_suite },
+    Suite { name: "sim_errors", run: sim_errors::run_suite },
+    Suite { name: "sim_kafka", run: sim_kafka::run_suite },
+    Suite { name: "kill9", run: kill9::run },
+    Suite { name: "processes", run: processes::run },
+];
+
+/// What a child process of a suite can be.
+const ROLES: &[child::Role] = &[appender::ROLE, processes::CONTENDER, processes::HOLDER, processes::FORKER];
+
 fn main() -> std::process::ExitCode {
-    runner::main(&[
-        Suite { name: "sim_crash", run: sim_crash::run_suite },
-        Suite { name: "sim_errors", run: sim_errors::run_suite },
-        Suite { name: "sim_kafka", run: sim_kafka::run_suite },
-    ])
+    if let Some(code) = child::play(ROLES) {
+        return code;
+    }
+    scratch::remove_leftovers();
+    runner::main(SUITES)
 }

@@ -1,0 +1,126 @@
+//! A process that appends is killed again and again, at any moment, also while it opens; the directory is carried on.
+//!
+//! After every kill it is opened, everything is read and held against what the process has reported, and it is opened
+//! once more, after an orderly stop or as after a second crash, which changes nothing.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::appender::{Appender, open};
+use crate::dice::{Dice, seed};
+use crate::figures::Figures;
+use crate::ledger::{Ledger, Stop, logs, view};
+use crate::seeded::Seeded;
+use crate::report::Report;
+use crate::runner::Size;
+use crate::scratch::Scratch;
+
+const TIMEOUT: Duration = Duration::from_secs(60);
+const MARKER: &str = ".kafka_cleanshutdown";
+/// A directory sees so many kills before it is made anew.
+const LIVES: u32 = 12;
+
+const KILLS: &str = "kills";
+const OPENING: &str = "of them while opening";
+const CHECKED: &str = "acknowledged records checked";
+
+pub fn run(size: Size) -> Figures {
+    let kills = size.of(24, 250, 5000);
+    let _recipe = Seeded::new("kill9");
+    // Much of the time is the disk's.
+    let workers = 4;
+    let next = AtomicU32::new(0);
+    let work = || {
+        let mut figures = Figures::new();
+        loop {
+            let first = next.fetch_add(LIVES, Ordering::Relaxed);
+            if first >= kills {
+                return figures;
+            }
+            let mut dice = Dice::new(seed().wrapping_add(first.into()));
+            // Most of them where there is much to interrupt in a second, some where a sync takes its time.
+            let on_disk = (first / LIVES).is_multiple_of(4);
+            let scratch = if on_disk { Scratch::new("kill9") } else { Scratch::in_memory("kill9") };
+            carry_on(&mut dice, &scratch, LIVES.min(kills - first), size.of(300, 500, 600), &mut figures);
+        }
+    };
+    let done: Vec<_> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().map(|worker| worker.join().expect("it has said what is wrong")).collect()
+    });
+    let mut figures = Figures::new();
+    for name in [KILLS, OPENING, CHECKED] {
+        figures.add(name, done.iter().map(|figures| figures.get(name)).sum());
+    }
+    figures.add("lost", 0);
+    assert_eq!(figures.missing(&[KILLS, OPENING, CHECKED]), None);
+    figures
+}
+
+fn carry_on(dice: &mut Dice, scratch: &Scratch, lives: u32, reports: u64, figures: &mut Figures) {
+    let mut ledger = Ledger::default();
+    for life in 0..lives {
+        let seed = dice.next();
+        let appender = Appender { dir: scratch.data(), life, seed, threads: 4, sends: 0 };
+        let opened = kill(&appender, dice, reports, &mut ledger);
+        figures.add(KILLS, 1);
+        figures.add(OPENING, u64::from(!opened));
+        check(&appender, &mut ledger, life.is_multiple_of(2));
+    }
+    figures.add(CHECKED, ledger.checked);
+}
+
+/// Lets it live for some time; returns whether it came to open the directory.
+fn kill(appender: &Appender, dice: &mut Dice, reports: u64, ledger: &mut Ledger) -> bool {
+    ledger.begin(appender.life);
+    let mut child = appender.start();
+    let mut opened = false;
+    // Counted from the moment at which it is there: now and then it gets no further than opening.
+    let wanted = if dice.below(10) == 0 { 1 } else { 2 + dice.below(reports * 2) };
+    for _ in 0..wanted {
+        let line = child.line().expect("it lives until it is killed");
+        match ledger.take_down(&line) {
+            Some(report) => opened |= report == Report::Opened,
+            None => panic!("the child: {line}"),
+        }
+    }
+    let moment = Instant::now() + Duration::from_micros(dice.below(2000));
+    while Instant::now() < moment {
+        std::hint::spin_loop();
+    }
+    child.kill();
+    while let Some(line) = child.line() {
+        opened |= ledger.take_down(&line) == Some(Report::Opened);
+    }
+    child.wait();
+    opened
+}
+
+fn check(appender: &Appender, ledger: &mut Ledger, in_order: bool) {
+    let dir = &appender.dir;
+    let broker = open(dir).unwrap_or_else(|error| panic!("life {}: {error}", appender.life));
+    let found = view(&broker);
+    ledger.check(&found, Stop::Kill);
+    let before = logs(dir);
+    broker.close(TIMEOUT).unwrap();
+    assert_eq!(logs(dir), before, "closing has changed a log");
+    let report = ottla::inspect::verify(dir).unwrap();
+    assert!(report.is_sound() && report.is_clean, "{:#?}", report.findings);
+    if !in_order {
+        // As if it had stopped before it could say so.
+        std::fs::remove_file(dir.join(MARKER)).unwrap();
+    }
+    let broker = open(dir).unwrap();
+    assert_eq!(broker.recovery_report().is_clean(), in_order);
+    assert!(
+        broker.recovery_report().partitions().is_empty(),
+        "a second recovery cuts: {:?}",
+        broker.recovery_report()
+    );
+    assert!(view(&broker) == found, "a second opening shows other records");
+    assert_eq!(logs(dir), before, "a second opening has changed a log");
+    broker.close(TIMEOUT).unwrap();
+    if !in_order {
+        std::fs::remove_file(dir.join(MARKER)).unwrap();
+    }
+}
