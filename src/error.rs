@@ -182,6 +182,11 @@ impl Error {
         &self.0.what
     }
 
+    /// What to do about it.
+    pub(crate) fn advice(&self) -> Option<&str> {
+        self.0.advice.as_deref()
+    }
+
     pub(crate) fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
         Self(Box::new(Report {
             kind,
@@ -248,6 +253,16 @@ impl Error {
 
     pub(crate) fn advise(mut self, advice: impl Into<String>) -> Self {
         self.0.advice = Some(advice.into());
+        self
+    }
+
+    pub(crate) fn without_advice(mut self) -> Self {
+        self.0.advice = None;
+        self
+    }
+
+    pub(crate) fn reworded(mut self, what: impl Into<String>) -> Self {
+        self.0.what = what.into();
         self
     }
 

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::damage::apart;
 use super::manifest::TopicEntry;
 use super::partition_metadata;
 use super::recovery_report::{PartitionRecovery, RecoveryReport};
@@ -42,12 +43,10 @@ impl Candidate {
             None => {
                 let what =
                     "the ends file says nothing of the partition: both of its slots are damaged, or gone";
-                Err(Error::corrupt(what)
-                    .in_file(&root.join(ENDS))
-                    .advise("restore it from a copy; nothing in the directory was changed"))
+                Err(Error::corrupt(what).in_file(&root.join(ENDS)))
             }
         });
-        let (epochs, damage) = match apart(looked, &context)? {
+        let (epochs, damage) = match apart(looked, &context, proven)? {
             Ok(epochs) => (epochs, None),
             Err(damage) => (LeaderEpochs::default(), Some(damage)),
         };
@@ -63,7 +62,7 @@ impl Candidate {
             Plan::Cut(cut) => Ok(cut),
             Plan::Damaged(damage) => Err(damage.error(&self.context)),
         });
-        let judged = apart(planned, &self.context)?;
+        let judged = apart(planned, &self.context, None)?;
         self.damage = judged.as_ref().err().cloned();
         Ok(judged.ok())
     }
@@ -78,13 +77,7 @@ impl Candidate {
         let Some(cut) = cut else { return self.open(LastStop::Clean) };
         let outcome = cut_back(&self.context, &cut, copy)?;
         if outcome.cut_bytes > 0 {
-            report.partitions.push(PartitionRecovery {
-                topic: self.name.as_str().to_owned(),
-                partition: self.context.partition,
-                end: cut.end.offset,
-                cut_bytes: outcome.cut_bytes,
-                quarantined: outcome.quarantined,
-            });
+            report.partitions.push(PartitionRecovery::of(&self.context, &cut, outcome));
         }
         let opened = self.open(LastStop::Unclean(cut.end))?;
         opened.1.publish();
@@ -102,17 +95,11 @@ impl Candidate {
         let Self { name, context, proven, epochs, damage } = self;
         let opened = match damage {
             Some(damage) => Err(damage),
-            None => PartitionLog::open(context.clone(), proven, epochs, last_stop),
+            None => {
+                let opened = PartitionLog::open(context.clone(), proven, epochs, last_stop);
+                apart(opened, &context, Some(proven))?
+            }
         };
-        let opened = apart(opened, &context)?;
         Ok((name, opened.unwrap_or_else(|damage| PartitionLog::damaged(context, proven, damage))))
-    }
-}
-
-/// Damage, which may be isolated, as the inner error; the outer one is any other failure.
-fn apart<T>(outcome: Result<T>, context: &LogContext) -> Result<Result<T>> {
-    match outcome.map_err(|error| error.in_partition(&context.topic, context.partition)) {
-        Err(error) if !error.is_corruption() => Err(error),
-        outcome => Ok(outcome),
     }
 }

@@ -8,6 +8,7 @@ mod candidate;
 mod checkpoints;
 mod closing;
 mod creating;
+mod damage;
 mod deleting;
 mod directory;
 mod environment;

@@ -10,6 +10,7 @@ use super::adopting::{self, Adopted};
 use super::candidate::{Candidate, OpenLog};
 use super::checkpoints::{self, Checkpoints};
 use super::closing::{Closing, Lease};
+use super::damage;
 use super::directory::{Verdict, absent, judge, not_ours};
 use super::environment::Environment;
 use super::manifest::{Manifest, TopicEntry};
@@ -141,8 +142,9 @@ impl Opening {
         let candidates = self.candidates(&manifest, &ends)?;
         let logs = candidates.into_iter().map(Candidate::open_behind);
         let logs = logs.collect::<Result<Vec<_>>>()?;
-        if let Some(damage) = logs.iter().find_map(|(_, log)| log.damage()) {
-            return Err(damage);
+        let damages: Vec<_> = logs.iter().filter_map(|(_, log)| log.damage()).collect();
+        if let Some(error) = damage::together(&damages) {
+            return Err(error);
         }
         self.finish(lock, manifest, ends, logs, report)
     }
@@ -251,16 +253,10 @@ impl Opening {
 
     /// Fails with all the damages, unless they are to be isolated.
     fn accept(&self, damages: Vec<Error>) -> Result<Vec<Error>> {
-        let Some((first, others)) = damages.split_first() else { return Ok(damages) };
-        if self.env.options.isolate_damage {
-            return Ok(damages);
+        match damage::together(&damages) {
+            Some(error) if !self.env.options.isolate_damage => Err(error),
+            _ => Ok(damages),
         }
-        let error = first.clone();
-        if others.is_empty() {
-            return Err(error);
-        }
-        let others: Vec<String> = others.iter().map(ToString::to_string).collect();
-        Err(error.advise(format!("{} more are damaged: {}", others.len(), others.join("; "))))
     }
 
     fn name_holder(&self, lock: &dyn VfsLock) -> Result<()> {

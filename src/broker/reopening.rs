@@ -1,5 +1,6 @@
 //! Opening one partition anew, while the directory is open.
 
+use super::damage;
 use super::recovery_report::PartitionRecovery;
 use super::reserve::with_reserve;
 use super::shared::Shared;
@@ -20,21 +21,15 @@ fn reopen_alone(shared: &Shared, log: &PartitionLog) -> Result<Option<PartitionR
     // Meanwhile nobody closes the directory, or deletes the topic.
     let admin = shared.admin.lock();
     log.check_readable()?;
-    let Some(failed) = log.look_at_failure()? else { return Ok(None) };
+    let Some(failed) = log.look_at_failure().map_err(damage::advised)? else { return Ok(None) };
     // The disk may say that the topic is being deleted.
     admin.check()?;
     let (vfs, root) = (shared.env.vfs.as_ref(), &*shared.env.root);
     let copy = with_reserve(vfs, root, || preserve(failed.context(), &failed.cut));
     let copy = copy.map_err(|error| log.place(error))?;
-    let end = failed.cut.end.offset;
+    let (context, cut) = (failed.context().clone(), failed.cut.clone());
     let outcome = failed.reopen(copy)?;
     // Evidence is never more than what is true: an older one, if this fails, costs nothing that was acknowledged.
     _ = shared.ends.sync();
-    Ok(Some(PartitionRecovery {
-        topic: log.topic().to_string(),
-        partition: log.partition(),
-        end,
-        cut_bytes: outcome.cut_bytes,
-        quarantined: outcome.quarantined,
-    }))
+    Ok(Some(PartitionRecovery::of(&context, &cut, outcome)))
 }

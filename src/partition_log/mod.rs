@@ -41,7 +41,10 @@ pub use leader_epoch::LeaderEpochs;
 pub use life::Life;
 pub use log::{Assigned, LastStop, LogContext, PartitionLog};
 pub use reader::BatchReader;
-pub use recovery::{Cut, Plan, Tail, cut_back, plan, preserve, settle, settled_view, tail_of};
+pub use recovery::{
+    Cut, Outcome as RecoveryOutcome, Plan, Tail, cut_back, of_acknowledged, plan, preserve, settle,
+    settled_view, tail_of,
+};
 pub use settings::Held;
 pub use stop::check_process;
 pub use transactions::{OpenTransaction, OpenTransactions, marker_in};

@@ -106,6 +106,8 @@ pub struct Outcome {
     pub cut_bytes: u64,
     /// Where they are now.
     pub quarantined: Vec<PathBuf>,
+    /// How many bytes are there.
+    pub kept_bytes: u64,
 }
 
 /// Decides what a partition needs.
@@ -228,7 +230,7 @@ fn scan_segment(
                 meets_proven |= is_proven(&end);
             }
             Err(error) if error.io_error().is_some() => return Err(error),
-            Err(error) => break Some(error.to_string()),
+            Err(error) => break Some(error.what().to_owned()),
         }
     };
     let tail = tail_of(&view, end.position, file_len).doing("read", &path)?;
@@ -363,7 +365,11 @@ fn free_place(context: &LogContext, name: &str, content: Option<&[u8]>) -> Resul
 
 /// Cuts the log where the plan says, durably.
 pub fn cut_back(context: &LogContext, cut: &Cut, preserved: Option<PathBuf>) -> Result<Outcome> {
-    let mut outcome = Outcome { cut_bytes: 0, quarantined: preserved.into_iter().collect() };
+    let kept_bytes = match &preserved {
+        Some(_) => cut.file_len.saturating_sub(cut.end.position).min(MOST_QUARANTINED),
+        None => 0,
+    };
+    let mut outcome = Outcome { cut_bytes: 0, quarantined: preserved.into_iter().collect(), kept_bytes };
     let path = context.dir.file(SegmentFile::Log, cut.end.segment);
     if cut.tail != Tail::Nothing {
         let file = context.dir.vfs().open(&path, OpenMode::Write).doing("open", &path)?;
@@ -411,6 +417,7 @@ fn move_segment(context: &LogContext, base: Offset, outcome: &mut Outcome) -> Re
     let to = free_place(context, &quarantine(&context.topic, context.partition, base, 0), None)?;
     vfs.rename(&log, &to).doing("rename", &log)?;
     outcome.cut_bytes += size;
+    outcome.kept_bytes += size;
     outcome.quarantined.push(to);
     Ok(())
 }
@@ -419,14 +426,28 @@ impl Damage {
     /// As the error of opening the partition.
     pub fn error(&self, context: &LogContext) -> Error {
         let (from, to) = self.offsets;
-        let what = format!("acknowledged records are damaged, offsets {from} to {to}: {}", self.reason);
-        Error::corrupt(what)
+        acknowledged(Error::corrupt(self.reason.as_str()), from, to)
             .in_partition(&context.topic, context.partition)
-            .at_offset(from)
             .in_file(&context.dir.file(SegmentFile::Log, self.segment))
             .at_position(self.position)
-            .advise("nothing was changed; restore the file from a copy")
     }
+}
+
+/// Damage with the offsets that were acknowledged from there on.
+pub fn of_acknowledged(damage: Error, proven: &ProvenEnd) -> Error {
+    let ProvenEnd { log_start, offset: end, .. } = *proven;
+    // An offset above the end is that of a damaged header.
+    let from = damage.offset().filter(|from| (log_start..end).contains(from)).unwrap_or(log_start);
+    acknowledged(damage, from, end)
+}
+
+fn acknowledged(damage: Error, from: Offset, end: Offset) -> Error {
+    if from >= end {
+        return damage;
+    }
+    let last = end.saturating_sub(1);
+    let what = format!("acknowledged records are damaged, offsets {from} to {last}: {}", damage.what());
+    damage.reworded(what).at_offset(from)
 }
 
 impl fmt::Display for Plan {

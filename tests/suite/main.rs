@@ -28,6 +28,7 @@ mod owners;
 
 mod positions;
 mod recovery;
+mod recovery_report;
 mod regressions;
 mod reopening;
 mod rolling;

@@ -20,6 +20,7 @@ mod transaction_indexes;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::damage;
 use super::environment::Environment;
 use super::giving_back;
 use super::manifest::{AdoptedEnd, Manifest, TopicEntry, TopicState};
@@ -52,7 +53,7 @@ pub fn adopt(env: &Environment) -> Result<Adopted> {
     let evidence = Evidence::read(vfs, root)?;
     let Inventory { topics, notes } = Inventory::read(vfs, root)?;
     let mut manifest = Manifest::new();
-    let mut partitions = Vec::new();
+    let (mut partitions, mut damages) = (Vec::new(), Vec::new());
     for (name, found) in &topics {
         let config = env.options.adopting.config(name, found.partitions, env.options.durability);
         config.validate().map_err(|error| error.in_topic(name.as_str()))?;
@@ -61,11 +62,22 @@ pub fn adopt(env: &Environment) -> Result<Adopted> {
             let dir =
                 SegmentDir::new(Arc::clone(&env.vfs), &root.join(partition_dir(name, partition)), false);
             let taken = partition::judge(&dir, evidence.of(name, partition))
-                .map_err(|error| error.in_partition(name.as_str(), partition))?;
+                .map_err(|error| error.in_partition(name.as_str(), partition));
+            let taken = match taken {
+                // So that all are named.
+                Err(error) if error.is_corruption() => {
+                    damages.push(error);
+                    continue;
+                }
+                taken => taken?,
+            };
             entry.adopted.insert(partition, AdoptedEnd { offset: taken.end.offset, epoch: taken.epoch });
             partitions.push((name.clone(), partition, taken));
         }
         manifest.topics.insert(name.clone(), entry);
+    }
+    if let Some(error) = damage::together(&damages) {
+        return Err(error);
     }
     check_named(env, &manifest)?;
     let report = RecoveryReport { clean: evidence.clean, notes, adopted: true, ..RecoveryReport::default() };
@@ -146,13 +158,8 @@ fn mend(context: &LogContext, taken: &Taken, copy: Option<PathBuf>) -> Result<Op
         ActiveSegment::create(dir, end.offset, config, clock.now())?;
     }
     vfs.sync_dir(dir.path()).doing("sync", dir.path())?;
-    Ok((outcome.cut_bytes > 0).then(|| PartitionRecovery {
-        topic: context.topic.to_string(),
-        partition: context.partition,
-        end: end.offset,
-        cut_bytes: outcome.cut_bytes,
-        quarantined: outcome.quarantined,
-    }))
+    let cut = taken.cut.as_ref().filter(|_| outcome.cut_bytes > 0);
+    Ok(cut.map(|cut| PartitionRecovery::of(context, cut, outcome)))
 }
 
 /// Writes the first slot of each partition: what Kafka has written is proven, and ours begins behind it.
