@@ -205,7 +205,7 @@ fn a_running_broker_keeps_its_directory() {
 /// What is wrong with a directory, and what the error says of it.
 type Damage = (&'static str, fn(&MemoryVfs), ErrorKind, &'static str);
 
-const DAMAGES: [Damage; 15] = [
+const DAMAGES: [Damage; 16] = [
     (
         "a topic id of two topics",
         |vfs| put(vfs, "empty-0/partition.metadata", &get(vfs, "orders-0/partition.metadata")),
@@ -296,7 +296,16 @@ const DAMAGES: [Damage; 15] = [
         "an interrupted compaction",
         |vfs| put(vfs, "orders-0/00000000000000000000.log.swap", b""),
         ErrorKind::StorageError,
-        "compaction",
+        "00000000000000000000.log.swap); start the broker once",
+    ),
+    (
+        "an interrupted compaction that was at the next one already",
+        |vfs| {
+            put(vfs, "orders-0/00000000000000000000.log.swap", b"");
+            put(vfs, "orders-0/00000000000000000000.log.cleaned", b"");
+        },
+        ErrorKind::StorageError,
+        "only it can finish",
     ),
     (
         "rot below the recovery point",
@@ -349,6 +358,7 @@ fn leftovers_are_left_alone_and_reported_and_the_log_of_the_cluster_is_not_touch
         put(&vfs, &format!("{name}/00000000000000000000.log"), b"whatever");
     }
     put(&vfs, "orders-0/00000000000000000000.log.deleted", b"replaced");
+    put(&vfs, "orders-0/00000000000000000000.log.cleaned", b"half of what was to replace it");
     let broker = adopt(&vfs).unwrap();
     let notes: Vec<_> = broker.recovery_report().notes().collect();
     assert_eq!(notes.len(), 3, "{notes:?}");
@@ -359,7 +369,10 @@ fn leftovers_are_left_alone_and_reported_and_the_log_of_the_cluster_is_not_touch
         assert_eq!(get(&vfs, &format!("{name}/00000000000000000000.log")), b"whatever");
     }
     let left = tree(&vfs, Path::new(ROOT));
-    assert!(!left.keys().any(|path| path.to_string_lossy().ends_with(".deleted")));
+    assert!(
+        !left.keys().any(|path| path.to_string_lossy().ends_with(".deleted")
+            || path.to_string_lossy().ends_with(".cleaned"))
+    );
     assert_taken_over(&vfs, broker, "with leftovers");
 }
 

@@ -69,15 +69,19 @@ pub fn judge(dir: &SegmentDir, evidence: PartitionEvidence) -> Result<Taken> {
     })
 }
 
-/// What goes of earlier replacements; one that is under way is Kafka's to finish.
+/// What goes of earlier replacements, as with Kafka: what was replaced, and what was to replace something and is not
+/// complete. Where segments are complete that are about to take the place of others, that is Kafka's to finish.
 fn leftovers(dir: &SegmentDir) -> Result<Vec<PathBuf>> {
     let mut deleted = Vec::new();
     for entry in dir.vfs().read_dir(dir.path()).doing("list", dir.path())? {
         let path = dir.path().join(&entry.name);
         match Replacement::parse(&entry.name) {
-            Some(Replacement::Deleted) if entry.kind == EntryKind::File => deleted.push(path),
-            Some(Replacement::Cleaned | Replacement::Swap) => {
-                let what = "the broker was stopped in the midst of compaction, which only it can finish";
+            Some(Replacement::Deleted | Replacement::Cleaned) if entry.kind == EntryKind::File => {
+                deleted.push(path);
+            }
+            Some(Replacement::Swap) => {
+                let what = "the broker was stopped while what compaction has made was to take the place of segments, which \
+                            only it can finish";
                 return Err(Error::new(ErrorKind::StorageError, what)
                     .in_file(&path)
                     .advise("start the broker once, and stop it; nothing was changed"));

@@ -113,7 +113,7 @@ impl Codecs {
         let (header, records) = batch.split_at_checked(HEADER_LEN).unwrap_or_default();
         packed.extend_from_slice(header);
         let compressed =
-            self.with(compression, |codec| codec.compress(levels.of(compression), records, packed))?;
+            self.with(compression, |codec| codec.compress(level(levels, compression), records, packed))?;
         compressed.map_err(|failure| {
             let what = format!("the records cannot be compressed with {compression}: {failure}");
             Error::new(ErrorKind::InvalidRecord, what)
@@ -163,6 +163,15 @@ impl fmt::Display for Failure {
             Self::TooLarge => f.write_str("they are too large"),
             Self::Malformed(why) => f.write_str(why),
         }
+    }
+}
+
+/// The level of a codec; 0 of one that has none.
+fn level(levels: CompressionLevels, compression: Compression) -> i32 {
+    match compression {
+        Compression::Gzip => levels.gzip,
+        Compression::Zstd => levels.zstd,
+        Compression::None | Compression::Snappy | Compression::Lz4 => 0,
     }
 }
 

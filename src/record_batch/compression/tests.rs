@@ -12,7 +12,7 @@ fn compress(compression: Compression, plain: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     make(compression)
         .unwrap()
-        .compress(CompressionLevels::default().of(compression), plain, &mut out)
+        .compress(level(CompressionLevels::default(), compression), plain, &mut out)
         .unwrap();
     out
 }
