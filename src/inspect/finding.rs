@@ -59,7 +59,7 @@ pub enum Severity {
     Note,
     /// What a stop that was not in order has left, and the next opening mends: nothing of it was proven to be durable.
     Unrecovered,
-    /// A file is damaged of which everything can be made again; no record is concerned.
+    /// A file is damaged of which everything can be made again, as far as the log is there.
     Derived,
     /// Records, or what is known of them, are damaged or lost.
     Damage,
@@ -77,6 +77,8 @@ pub enum FindingKind {
     LeaderEpoch,
     /// A log that ends elsewhere than where it is proven to end.
     End,
+    /// Whole batches behind a place that is not whole, above what is proven to be durable: a recovery does not keep them.
+    BehindTear,
     /// A segment that is missing, or does not reach to the next one.
     Segment,
     /// An offset index, or a time index.

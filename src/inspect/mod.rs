@@ -120,7 +120,8 @@ pub fn verify(path: impl AsRef<Path>) -> Result<VerifyReport> {
 ///
 /// Topics, their ids, configurations and partitions stay, and every record keeps its offset. Where the manifest cannot be
 /// read, topics are taken from the directories, with default configurations. Damaged batches are left out, and so are those
-/// above the proven end that recovery would cut. A batch whose leader epoch was changed is kept, with the right one: its
+/// above the proven end that recovery would cut: what of those is whole is listed, and kept if
+/// [asked for](Salvage::keep_behind_tears). A batch whose leader epoch was changed is kept, with the right one: its
 /// records have a checksum of their own.
 ///
 /// **A hole in a log is an empty batch**: a header that names the offsets, and no record. Kafka's log cleaner leaves such

@@ -1,5 +1,6 @@
 //! Copies what is sound of a partition, and tells what is left.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -29,6 +30,10 @@ pub struct PartitionCopy<'a, 'b> {
     /// The new directory, which is there.
     pub to: &'a Path,
     pub config: &'a TopicConfig,
+    /// Whether what stands whole behind a tear above the proven end is kept, too.
+    pub keeps_behind: bool,
+    /// Whether there was such a tear.
+    pub is_behind: bool,
     pub out: &'a mut Verifying<'b>,
 }
 
@@ -36,12 +41,35 @@ const LEFT: &str = "it was left out";
 const HOLE: &str =
     "it was left out; an empty batch stands in its place, so that its offsets are nobody else's";
 
-/// Whether what comes behind is looked at.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Then {
-    GoesOn,
-    /// It lies above what is proven, behind what recovery cuts.
-    Ends,
+const TORN_HOLE: &str =
+    "it was left out; where something was kept behind it, an empty batch stands in its place";
+const LEFT_BEHIND: &str = "they were left out, as a recovery leaves them; salvage can keep them, if asked to";
+const KEPT_BEHIND: &str = "they were kept, as was asked for; a recovery would have left them";
+
+/// The whole batches of a segment that stand behind a tear.
+#[derive(Debug, Default)]
+struct Behind {
+    bytes: Option<Range<u64>>,
+    offsets: Range<Offset>,
+    batches: u64,
+    records: u64,
+}
+
+impl Behind {
+    fn take(&mut self, found: &Found) {
+        let header = &found.header;
+        let end = found.position.saturating_add(header.size as u64);
+        match &mut self.bytes {
+            Some(bytes) => bytes.end = end,
+            None => {
+                self.bytes = Some(found.position..end);
+                self.offsets.start = header.base_offset;
+            }
+        }
+        self.offsets.end = header.next_offset();
+        self.batches = self.batches.saturating_add(1);
+        self.records = self.records.saturating_add(header.records_count.into());
+    }
 }
 
 impl PartitionCopy<'_, '_> {
@@ -60,16 +88,16 @@ impl PartitionCopy<'_, '_> {
         let mut due = bases.first().copied();
         for (number, base) in bases.iter().copied().enumerate() {
             let next = bases.get(number.saturating_add(1)).copied();
-            if self.is_cut_before(base, due) {
-                break;
+            if !self.is_left() {
+                self.check_follows(base, due);
             }
             match self.copy_segment(base, next, due, epochs.as_ref(), &mut copy) {
-                Ok((end, Then::GoesOn)) => due = Some(end),
-                Ok((_, Then::Ends)) => break,
+                Ok(end) => due = Some(end),
                 Err(error) if is_of(&error, self.to) => return Err(error),
                 Err(error) => {
                     let offsets = base..next.unwrap_or(base);
-                    let finding = self.left(FindingKind::Unreadable, true, base, plain(&error));
+                    let is_proven = !self.is_behind;
+                    let finding = self.left(FindingKind::Unreadable, is_proven, base, plain(&error));
                     self.out.add(finding.offsets(offsets));
                     due = next;
                 }
@@ -132,17 +160,28 @@ impl PartitionCopy<'_, '_> {
         bases
     }
 
-    /// Whether the segment lies above what is proven, and does not follow; what is missing before it is told otherwise.
-    fn is_cut_before(&mut self, base: Offset, due: Option<Offset>) -> bool {
+    /// Whether the copy goes on behind what is not whole, or missing: a recovery cuts there above what is proven.
+    fn goes_on(&mut self, is_proven: bool) -> bool {
+        self.is_behind |= !is_proven;
+        !self.is_left()
+    }
+
+    /// Whether what comes is only counted.
+    fn is_left(&self) -> bool {
+        self.is_behind && !self.keeps_behind
+    }
+
+    /// Tells what is missing before a segment. Above what is proven that is a tear.
+    fn check_follows(&mut self, base: Offset, due: Option<Offset>) {
         let Some(due) = due.filter(|due| *due != base && (base < *due || base > self.place.kafka_end)) else {
-            return false;
+            return;
         };
         let is_proven = self.proof.covers(base, 0, due.min(base))
             || matches!(self.proof, Proof::Slot(slot) if base <= slot.segment);
         let what = format!("the segment begins at offset {base}, and the one before it ends at {due}");
         let finding = self.left(FindingKind::Segment, is_proven, base, what);
         self.out.add(finding.offsets(due.min(base)..base.max(due)));
-        !is_proven
+        self.goes_on(is_proven);
     }
 
     fn copy_segment(
@@ -152,7 +191,7 @@ impl PartitionCopy<'_, '_> {
         due: Option<Offset>,
         epochs: Option<&LeaderEpochs>,
         copy: &mut LogCopy,
-    ) -> Result<(Offset, Then)> {
+    ) -> Result<Offset> {
         let path = self.place.dir.join(SegmentFile::Log.name(base));
         let file = self.vfs.open(&path, OpenMode::Read).doing("open", &path)?;
         let len = file.size().doing("measure", &path)?;
@@ -162,18 +201,21 @@ impl PartitionCopy<'_, '_> {
             .before(next.or(slot.map(|slot| slot.offset)))
             .with_index(index);
         let (mut is_begun, mut end) = (false, due.unwrap_or(base).max(base));
+        let mut behind = Behind::default();
         loop {
             let from = walk.position();
             let Some(step) = walk.step() else { break };
             self.out.advance(walk.position().saturating_sub(from));
             match step {
                 Step::Batch(found) => {
-                    let Some(epoch) = self.accept(base, &found, end, epochs, copy) else {
-                        return Ok((end, Then::Ends));
-                    };
+                    let epoch = (!self.is_left()).then(|| self.accept(base, &found, end, epochs, copy));
                     if found.header.base_offset < end {
                         continue;
                     }
+                    if self.is_behind {
+                        behind.take(&found);
+                    }
+                    let Some(epoch) = epoch.flatten() else { continue };
                     if !is_begun {
                         copy.begin_segment(base, epoch)?;
                         is_begun = true;
@@ -182,17 +224,17 @@ impl PartitionCopy<'_, '_> {
                     self.out.count(&found);
                     end = found.header.next_offset();
                 }
+                Step::Damaged(_) | Step::Zeros(_) if self.is_left() => {}
                 Step::Damaged(place) => {
                     let is_proven = self.proof.covers(base, place.bytes.start, place.offsets.start);
                     let finding = self.left(FindingKind::Batch, is_proven, base, plain(&place.error));
                     self.out.add(finding.bytes(place.bytes).offsets(place.offsets.clone()));
-                    if !is_proven {
-                        return Ok((end, Then::Ends));
+                    if self.goes_on(is_proven) {
+                        end = end.max(place.offsets.end);
                     }
-                    end = end.max(place.offsets.end);
                 }
                 Step::Zeros(_) if next.is_some() && !self.proof.covers(base, from, end) => {
-                    return Ok((end, Then::Ends));
+                    self.goes_on(false);
                 }
                 Step::Zeros(_) => {}
             }
@@ -200,7 +242,26 @@ impl PartitionCopy<'_, '_> {
         if is_begun {
             self.copy_transactions(base, end)?;
         }
-        Ok((end, Then::GoesOn))
+        self.tell_behind(base, behind);
+        Ok(end)
+    }
+
+    /// Lists the whole batches of a segment that stand behind a tear.
+    fn tell_behind(&mut self, base: Offset, behind: Behind) {
+        let Behind { bytes: Some(bytes), offsets, batches, records } = behind else { return };
+        let (are, advice) = match self.keeps_behind {
+            true => ("stood", KEPT_BEHIND),
+            false => ("stand", LEFT_BEHIND),
+        };
+        let what = format!(
+            "{batches} whole batches, {records} records, {are} behind a tear, above what is proven to be durable"
+        );
+        let file = self.place.dir.join(SegmentFile::Log.name(base));
+        let finding = Finding::new(FindingKind::BehindTear, Severity::Unrecovered, file, what, advice);
+        self.out.add(finding.bytes(bytes).offsets(offsets));
+        if !self.keeps_behind {
+            self.out.count_left(batches, records);
+        }
     }
 
     /// The leader epoch that a batch gets; `None` where recovery would cut it.
@@ -220,13 +281,13 @@ impl PartitionCopy<'_, '_> {
             let what = "its offsets are those of another batch, which stands before it";
             let finding = self.left(FindingKind::Batch, is_proven, base, what).bytes(bytes).offsets(offsets);
             self.out.add(Finding { advice: LEFT, ..finding });
-            return is_proven.then_some(0);
+            return self.goes_on(is_proven).then_some(0);
         }
         if !found.missing.is_empty() && found.missing.end > self.place.kafka_end {
             let what = "no batch holds these offsets";
             let finding = self.left(FindingKind::MissingOffsets, is_proven, base, what);
             self.out.add(finding.offsets(found.missing.clone()));
-            if !is_proven {
+            if !self.goes_on(is_proven) {
                 return None;
             }
         }
@@ -240,11 +301,12 @@ impl PartitionCopy<'_, '_> {
                 format!("the batch has the leader epoch {}, and its offset {epoch}", header.leader_epoch);
             let mut finding =
                 self.left(FindingKind::LeaderEpoch, is_proven, base, what).bytes(bytes).offsets(offsets);
-            if is_proven {
+            let goes_on = self.goes_on(is_proven);
+            if goes_on {
                 finding.advice = "it was kept, with the epoch of its offset";
             }
             self.out.add(finding);
-            if !is_proven {
+            if !goes_on {
                 return None;
             }
         }
@@ -294,8 +356,11 @@ impl PartitionCopy<'_, '_> {
 
     /// Something of a log that is left.
     fn left(&self, kind: FindingKind, is_proven: bool, base: Offset, what: impl Into<String>) -> Finding {
-        let (severity, advice) =
-            if is_proven { (Severity::Damage, HOLE) } else { (Severity::Unrecovered, LEFT) };
+        let (severity, advice) = match is_proven {
+            true => (Severity::Damage, HOLE),
+            false if self.keeps_behind => (Severity::Unrecovered, TORN_HOLE),
+            false => (Severity::Unrecovered, LEFT),
+        };
         Finding::new(kind, severity, self.place.dir.join(SegmentFile::Log.name(base)), what, advice)
     }
 }

@@ -38,6 +38,7 @@ use crate::vfs::{EntryKind, OsVfs, Vfs, real_path, replace_file};
 #[derive(Debug, Default)]
 pub struct Salvage<'a> {
     watcher: Watcher<'a>,
+    keeps_behind_tears: bool,
 }
 
 /// What [`salvage`](super::salvage) has done.
@@ -54,8 +55,19 @@ pub struct SalvageReport {
     pub batches: u64,
     /// How many records in them.
     pub records: u64,
+    /// How many whole batches were left because they stand behind a tear; 0 where they are kept.
+    pub left_batches: u64,
+    /// How many records in them.
+    pub left_records: u64,
     /// What verifying the new directory has found: nothing that is damaged.
     pub verified: VerifyReport,
+}
+
+/// What is to be copied where.
+struct Copying<'a> {
+    survey: &'a Survey,
+    to: &'a Path,
+    keeps_behind: bool,
 }
 
 /// A topic of the new directory.
@@ -87,6 +99,17 @@ impl<'a> Salvage<'a> {
         self
     }
 
+    /// Whether what stands whole behind a tear is kept, too: behind a batch above the proven end that did not come to the
+    /// disk. A recovery cuts the log there, so that nothing follows on what is missing, and that is the default; a
+    /// [`BehindTear`](super::FindingKind::BehindTear) of each segment says what is to be had. What was not synced may have
+    /// been acknowledged: by Kafka, or on a topic whose durability says so; on a synced topic it never was. What is missing
+    /// becomes a hole. Default: `false`.
+    #[must_use]
+    pub fn keep_behind_tears(mut self, on: bool) -> Self {
+        self.keeps_behind_tears = on;
+        self
+    }
+
     /// See [`salvage`](super::salvage).
     pub fn run(self, from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<SalvageReport> {
         // A link would hide that one lies in the other.
@@ -106,7 +129,9 @@ impl<'a> Salvage<'a> {
         let mut out = Verifying::new(self.watcher, total(&survey));
         let topics = topics_of(&survey, &mut out)?;
         let target = Target::claim(vfs.as_ref(), from, to)?;
-        let partitions = copy(&survey, &topics, to, &mut out)?;
+        let copying = Copying { survey: &survey, to, keeps_behind: self.keeps_behind_tears };
+        let partitions = copying.copy(&topics, &mut out)?;
+        let (left_batches, left_records) = out.left_whole;
         let copied = out.end();
         survey.require_unchanged()?;
         let verified = verified(Arc::clone(&vfs), to)?;
@@ -117,6 +142,8 @@ impl<'a> Salvage<'a> {
             partitions,
             batches: copied.batches,
             records: copied.records,
+            left_batches,
+            left_records,
             verified,
         })
     }
@@ -181,42 +208,85 @@ fn note_root(survey: &Survey, out: &mut Verifying<'_>) {
     }
 }
 
-/// Makes the new directory; returns the number of its partitions.
-fn copy(
-    survey: &Survey,
-    topics: &BTreeMap<TopicName, Salvaged>,
-    to: &Path,
-    out: &mut Verifying<'_>,
-) -> Result<usize> {
-    let vfs = survey.vfs.as_ref();
-    let ends = Arc::new(EndsFile::create(vfs, to)?);
-    let mut manifest = Manifest::new();
-    let mut partitions: usize = 0;
-    for (name, topic) in topics {
-        let owners = (0..topic.config.partitions).map(|partition| Owner { topic: topic.id, partition });
-        let mut entry = TopicEntry::new(topic.id, TopicState::Live, topic.config.clone());
-        for slot in ends.claim(owners) {
-            let partition = slot.owner().partition;
-            out.partition = Some((name.as_str().to_owned(), partition));
-            let Copied { end, epochs } = copy_partition(survey, name, topic, partition, to, out)?;
-            slot.publish(end, Duration::ZERO);
-            // Up to there the log may hold transactions, which readers then look for.
-            let kafka_end = topic.places.get(&partition).map_or(0, |placed| placed.place.kafka_end);
-            if kafka_end > 0 {
-                let offset = end.offset.min(kafka_end);
-                let epoch = offset.checked_sub(1).and_then(|last| epochs.at(last));
-                entry.adopted.insert(partition, AdoptedEnd { offset, epoch });
+impl Copying<'_> {
+    /// Makes the new directory; returns the number of its partitions.
+    fn copy(&self, topics: &BTreeMap<TopicName, Salvaged>, out: &mut Verifying<'_>) -> Result<usize> {
+        let Self { survey, to, .. } = *self;
+        let vfs = survey.vfs.as_ref();
+        let ends = Arc::new(EndsFile::create(vfs, to)?);
+        let mut manifest = Manifest::new();
+        let mut partitions: usize = 0;
+        for (name, topic) in topics {
+            let owners = (0..topic.config.partitions).map(|partition| Owner { topic: topic.id, partition });
+            let mut entry = TopicEntry::new(topic.id, TopicState::Live, topic.config.clone());
+            for slot in ends.claim(owners) {
+                let partition = slot.owner().partition;
+                out.partition = Some((name.as_str().to_owned(), partition));
+                let Copied { end, epochs } = self.copy_partition(name, topic, partition, out)?;
+                slot.publish(end, Duration::ZERO);
+                // Up to there the log may hold transactions, which readers then look for.
+                let kafka_end = topic.places.get(&partition).map_or(0, |placed| placed.place.kafka_end);
+                if kafka_end > 0 {
+                    let offset = end.offset.min(kafka_end);
+                    let epoch = offset.checked_sub(1).and_then(|last| epochs.at(last));
+                    entry.adopted.insert(partition, AdoptedEnd { offset, epoch });
+                }
+                partitions = partitions.saturating_add(1);
             }
-            partitions = partitions.saturating_add(1);
+            manifest.topics.insert(name.clone(), entry);
         }
-        manifest.topics.insert(name.clone(), entry);
+        out.partition = None;
+        ends.sync()?;
+        vfs.sync_dir(to).doing("sync", to)?;
+        manifest.stage(vfs, to)?;
+        Manifest::commit(vfs, to)?;
+        Ok(partitions)
     }
-    out.partition = None;
-    ends.sync()?;
-    vfs.sync_dir(to).doing("sync", to)?;
-    manifest.stage(vfs, to)?;
-    Manifest::commit(vfs, to)?;
-    Ok(partitions)
+
+    fn copy_partition(
+        &self,
+        name: &TopicName,
+        topic: &Salvaged,
+        partition: PartitionId,
+        out: &mut Verifying<'_>,
+    ) -> Result<Copied> {
+        let Self { survey, to, keeps_behind } = *self;
+        let dir: PathBuf = to.join(partition_dir(name, partition));
+        make_dir(survey.vfs.as_ref(), &dir)?;
+        let nothing = PartitionPlace {
+            topic: name.clone(),
+            partition,
+            dir: survey.root.join(partition_dir(name, partition)),
+            id: None,
+            config: None,
+            proven: None,
+            recovery_point: None,
+            kafka_end: 0,
+        };
+        let placed = topic.places.get(&partition);
+        let (place, log_start) = placed.map_or((&nothing, None), |placed| (&placed.place, placed.log_start));
+        let proof = Proof::of(survey, place);
+        if survey.kind == DirectoryKind::Ottla && place.proven.is_none() && survey.ends.is_ok() {
+            let what = "the ends file says nothing of the partition";
+            let advice = "everything that is whole was kept; whether there was more at the end of the log is not known";
+            out.add(Finding::new(FindingKind::Ends, Severity::Damage, survey.root.join(ENDS), what, advice));
+        }
+        let copy = PartitionCopy {
+            vfs: &survey.vfs,
+            place,
+            proof,
+            log_start,
+            to: &dir,
+            config: &topic.config,
+            keeps_behind,
+            is_behind: false,
+            out,
+        };
+        let end = copy.run()?;
+        let text = encode_partition_metadata(topic.id);
+        replace_file(survey.vfs.as_ref(), &dir, PARTITION_METADATA, text.as_bytes()).doing("write", &dir)?;
+        Ok(end)
+    }
 }
 
 fn make_dir(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
@@ -227,41 +297,4 @@ fn make_dir(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
         Some(parent) => vfs.sync_dir(parent).doing("sync", parent),
         None => Ok(()),
     }
-}
-
-fn copy_partition(
-    survey: &Survey,
-    name: &TopicName,
-    topic: &Salvaged,
-    partition: PartitionId,
-    to: &Path,
-    out: &mut Verifying<'_>,
-) -> Result<Copied> {
-    let dir: PathBuf = to.join(partition_dir(name, partition));
-    make_dir(survey.vfs.as_ref(), &dir)?;
-    let nothing = PartitionPlace {
-        topic: name.clone(),
-        partition,
-        dir: survey.root.join(partition_dir(name, partition)),
-        id: None,
-        config: None,
-        proven: None,
-        recovery_point: None,
-        kafka_end: 0,
-    };
-    let placed = topic.places.get(&partition);
-    let (place, log_start) = placed.map_or((&nothing, None), |placed| (&placed.place, placed.log_start));
-    let proof = Proof::of(survey, place);
-    if survey.kind == DirectoryKind::Ottla && place.proven.is_none() && survey.ends.is_ok() {
-        let what = "the ends file says nothing of the partition";
-        let advice =
-            "everything that is whole was kept; whether there was more at the end of the log is not known";
-        out.add(Finding::new(FindingKind::Ends, Severity::Damage, survey.root.join(ENDS), what, advice));
-    }
-    let copy =
-        PartitionCopy { vfs: &survey.vfs, place, proof, log_start, to: &dir, config: &topic.config, out };
-    let end = copy.run()?;
-    let text = encode_partition_metadata(topic.id);
-    replace_file(survey.vfs.as_ref(), &dir, PARTITION_METADATA, text.as_bytes()).doing("write", &dir)?;
-    Ok(end)
 }

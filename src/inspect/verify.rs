@@ -101,6 +101,8 @@ pub struct Verifying<'a> {
     /// The partition that is looked at.
     pub partition: Option<(String, PartitionId)>,
     pub codecs: Arc<Codecs>,
+    /// How many whole batches a salvage has left behind tears, with how many records.
+    pub left_whole: (u64, u64),
     watcher: Watcher<'a>,
     done: Progress,
     untold: u64,
@@ -113,6 +115,7 @@ impl<'a> Verifying<'a> {
             report: VerifyReport::default(),
             partition: None,
             codecs: super::codecs(),
+            left_whole: (0, 0),
             watcher,
             done,
             untold: 0,
@@ -137,6 +140,12 @@ impl<'a> Verifying<'a> {
         self.report.batches += 1;
         self.report.records += u64::from(found.header.records_count);
         self.report.bytes += found.header.size as u64;
+    }
+
+    pub fn count_left(&mut self, batches: u64, records: u64) {
+        let (all_batches, all_records) = &mut self.left_whole;
+        *all_batches = all_batches.saturating_add(batches);
+        *all_records = all_records.saturating_add(records);
     }
 
     /// So many bytes more were read.

@@ -122,7 +122,7 @@ fn damage_is_shown_found_and_left_behind() {
     let json = call(&["salvage", "data", "--to", "again", "--json"]);
     let last: Value = serde_json::from_str(json.text().lines().last().unwrap()).unwrap();
     let expected = json!({"salvaged": "data", "to": "again", "complete": false, "left": 1, "topics": 1,
-        "partitions": 1, "batches": 2, "records": 2});
+        "partitions": 1, "batches": 2, "records": 2, "leftBatches": 0, "leftRecords": 0});
     assert_eq!((json.code, last), (DAMAGED, expected));
     let after = place.content();
     assert!(before.iter().all(|(path, bytes)| after.get(path) == Some(bytes)), "the source is as it was");
@@ -142,6 +142,55 @@ fn what_a_crash_has_torn_is_no_damage_of_the_directory() {
     assert!(summary.starts_with("Sound: ") && summary.contains("not closed in order"), "{verified}");
     let salvaged = place.ok(&["salvage", "--to", "out"], "");
     assert!(salvaged.ends_with("Nothing was left but what recovery would have cut.\n"), "{salvaged}");
+}
+
+#[test]
+fn what_stands_whole_behind_a_tear_is_told_and_kept_if_asked_for() {
+    let place = torn("behind");
+    let mut log = fs::read(place.path().join(LOG)).unwrap();
+    // The last batch again, with the offset behind the one that is torn: it does not lie under the checksum.
+    let mut batch = log[159..237].to_vec();
+    batch[..8].copy_from_slice(&4_u64.to_be_bytes());
+    log.extend(batch);
+    fs::write(place.path().join(LOG), log).unwrap();
+    let salvage = |args: &[&str]| place.call(&[&["salvage", "--to"], args].concat(), "");
+    let left = salvage(&["out"]);
+    let text = left.text();
+    assert_eq!(left.code, DAMAGED, "{text}");
+    let says = "1 whole batches, 1 records, were left behind tears; --keep-behind-tears keeps them, too.\n";
+    assert!(text.ends_with(says), "{text}");
+    let behind = "Unrecovered: 1 whole batches, 1 records, stand behind a tear, above what is proven to be durable \
+                  (topic t, partition 0, offsets 4 to 4, file ";
+    assert!(text.contains(behind) && text.contains("bytes 249 to 327"), "{text}");
+    assert_eq!(place.ok(&["--dir", "out", "consume", "t", "--format", "%o "], ""), "0 1 2 ");
+
+    let kept = salvage(&["kept", "--keep-behind-tears"]);
+    assert_eq!(kept.code, 0, "{kept:?}");
+    assert_eq!(place.ok(&["--dir", "kept", "consume", "t", "--format", "%o "], ""), "0 1 2 4 ");
+    let json = salvage(&["again", "--json"]);
+    let last: Value = serde_json::from_str(json.text().lines().last().unwrap()).unwrap();
+    let found = (&last["leftBatches"], &last["leftRecords"], &last["complete"]);
+    assert_eq!(found, (&json!(1), &json!(1), &json!(false)));
+}
+
+#[test]
+fn a_salvage_that_was_not_finished_is_no_damage() {
+    let place = sound("unfinished");
+    let out = place.path().join("out");
+    fs::create_dir(&out).unwrap();
+    let from = place.data().canonicalize().unwrap();
+    fs::write(out.join("ottla.salvaging"), format!("ottla salvaging 1\nfrom {from:?}\n")).unwrap();
+    fs::write(out.join("ottla.ends"), "half").unwrap();
+    for args in
+        [&["verify", "out"][..], &["--dir", "out", "topic", "list"], &["salvage", "out", "--to", "other"]]
+    {
+        let answer = place.call(args, "");
+        assert_eq!(answer.code, 1, "{args:?}: {answer:?}");
+        assert!(answer.stderr.contains("a salvage into this directory was not finished"), "{answer:?}");
+        assert!(answer.stderr.contains("run the salvage again, or delete the directory"), "{answer:?}");
+    }
+    place.ok(&["salvage", "--to", "out"], "");
+    assert!(place.ok(&["verify", "out"], "").starts_with("Sound: "));
 }
 
 #[test]

@@ -35,6 +35,7 @@ mod rolling;
 mod salvaging;
 mod salvaging_adopted;
 mod salvaging_again;
+mod salvaging_tears;
 mod stress;
 mod support;
 mod time_lookup;

@@ -90,7 +90,9 @@ Examples:
   ottla --dir data.salvaged topic list
 
 The source is not changed, and every record keeps its offset. What was left is told, with the reason.
-Exit codes: 0 everything was kept that recovery would keep, 3 something damaged was left or is not as it was, 1 failed.";
+A salvage that was killed is run again, and begins anew.
+Exit codes: 0 nothing whole was left, 3 something damaged was left or is not as it was, or something whole was left
+behind a tear, 1 failed.";
 
 /// Apache Kafka's commit log, in a directory: topics, records in, records out.
 #[derive(Debug, Parser)]
@@ -267,6 +269,10 @@ pub struct Salvage {
     /// The new directory: empty, or not there yet
     #[arg(long, value_name = "OUT")]
     pub to: PathBuf,
+
+    /// Keep also what stands whole behind a tear, which a recovery would cut
+    #[arg(long)]
+    pub keep_behind_tears: bool,
 }
 
 /// Where to begin; at the log start if nothing is said.

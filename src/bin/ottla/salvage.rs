@@ -16,7 +16,7 @@ use crate::progress::Progress;
 pub fn run(salvage: &args::Salvage, dir: &Path, output: Output) -> Result<Outcome, Failure> {
     let from = salvage.directory.as_deref().unwrap_or(dir);
     let progress = Progress::of_bytes();
-    let work = Salvage::new().progress(|now| {
+    let work = Salvage::new().keep_behind_tears(salvage.keep_behind_tears).progress(|now| {
         progress.show_of(now.done, now.total);
         // The copy is read back then, which takes its time, too.
         if now.done == now.total {
@@ -37,6 +37,7 @@ fn print(report: &SalvageReport, summary: &Summary, output: Output) -> Result<()
 
 /// The last line.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Summary {
     salvaged: String,
     to: String,
@@ -46,6 +47,8 @@ struct Summary {
     partitions: usize,
     batches: u64,
     records: u64,
+    left_batches: u64,
+    left_records: u64,
 }
 
 impl Summary {
@@ -53,13 +56,16 @@ impl Summary {
         Self {
             salvaged: from.display().to_string(),
             to: to.display().to_string(),
-            // What recovery would cut was acknowledged to nobody.
-            complete: report.left.iter().all(|finding| finding.severity < Severity::Derived),
+            // Of what recovery would cut, whoever is in need may want what is whole.
+            complete: report.left_batches == 0
+                && report.left.iter().all(|finding| finding.severity < Severity::Derived),
             left: report.left.len(),
             topics: report.topics,
             partitions: report.partitions,
             batches: report.batches,
             records: report.records,
+            left_batches: report.left_batches,
+            left_records: report.left_records,
         }
     }
 }
@@ -73,6 +79,14 @@ impl fmt::Display for Summary {
             Self { left: 0, .. } => writeln!(f, "Nothing was left."),
             Self { complete: true, .. } => writeln!(f, "Nothing was left but what recovery would have cut."),
             _ => writeln!(f, "What was left, or is not as it was, stands above."),
+        }?;
+        match self.left_batches {
+            0 => Ok(()),
+            batches => writeln!(
+                f,
+                "{batches} whole batches, {} records, were left behind tears; --keep-behind-tears keeps them, too.",
+                self.left_records
+            ),
         }
     }
 }
