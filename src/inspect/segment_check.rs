@@ -362,7 +362,7 @@ impl OddEpochs {
     }
 }
 
-const REBUILT: &str = "no record is concerned: the index is made again from the log when it is needed; to have the file \
+const REBUILT: &str = "the index holds no record, and is made again from the log when it is needed; to have the file \
                        right, remove it while nobody has the directory open";
 
 fn torn_or_damaged(kind: FindingKind, is_proven: bool, path: &Path, what: impl Into<String>) -> Finding {
