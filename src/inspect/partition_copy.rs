@@ -192,14 +192,7 @@ impl PartitionCopy<'_, '_> {
         epochs: Option<&LeaderEpochs>,
         copy: &mut LogCopy,
     ) -> Result<Offset> {
-        let path = self.place.dir.join(SegmentFile::Log.name(base));
-        let file = self.vfs.open(&path, OpenMode::Read).doing("open", &path)?;
-        let len = file.size().doing("measure", &path)?;
-        let slot = self.place.proven.filter(|slot| self.proof == Proof::All && slot.segment == base);
-        let index = offset_index(self.vfs.as_ref(), &path, base);
-        let mut walk = LogWalk::new(FileView::Read(file), Some(base), len, &self.out.codecs)
-            .before(next.or(slot.map(|slot| slot.offset)))
-            .with_index(index);
+        let mut walk = self.walk(base, next)?;
         let (mut is_begun, mut end) = (false, due.unwrap_or(base).max(base));
         let mut behind = Behind::default();
         loop {
@@ -244,6 +237,16 @@ impl PartitionCopy<'_, '_> {
         }
         self.tell_behind(base, behind);
         Ok(end)
+    }
+
+    fn walk(&self, base: Offset, next: Option<Offset>) -> Result<LogWalk> {
+        let path = self.place.dir.join(SegmentFile::Log.name(base));
+        let file = self.vfs.open(&path, OpenMode::Read).doing("open", &path)?;
+        let len = file.size().doing("measure", &path)?;
+        let slot = self.place.proven.filter(|slot| self.proof == Proof::All && slot.segment == base);
+        let index = offset_index(self.vfs.as_ref(), &path, base);
+        let walk = LogWalk::new(FileView::Read(file), Some(base), len, &self.out.codecs);
+        Ok(walk.before(next.or(slot.map(|slot| slot.offset))).with_index(index))
     }
 
     /// Lists the whole batches of a segment that stand behind a tear.
