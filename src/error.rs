@@ -266,6 +266,15 @@ impl Error {
         self
     }
 
+    /// Says this, too.
+    pub(crate) fn advise_also(self, advice: &str) -> Self {
+        let advice = match &self.0.advice {
+            Some(first) => format!("{first}; {advice}"),
+            None => advice.to_owned(),
+        };
+        self.advise(advice)
+    }
+
     pub(crate) fn caused_by(mut self, cause: io::Error) -> Self {
         self.0.cause = Some(Arc::new(cause));
         self

@@ -32,6 +32,10 @@ pub(crate) const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 pub(crate) const LOG_STARTS: &str = "log-start-offset-checkpoint";
 /// Kafka's: the high watermark of each partition.
 pub(crate) const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
+/// Kafka's: up to where each partition is compacted.
+pub(crate) const CLEANER_POINTS: &str = "cleaner-offset-checkpoint";
+/// Kafka's directory for the indexes of segments that lie elsewhere.
+pub(crate) const REMOTE_INDEXES: &str = "remote-log-index-cache";
 /// In a partition directory: the topic's id.
 pub(crate) const PARTITION_METADATA: &str = "partition.metadata";
 /// In a partition directory: where each leader epoch begins.
@@ -117,6 +121,14 @@ pub(crate) fn is_kafka_leftover(name: &str) -> bool {
     let stem = ["-delete", "-future", "-stray"].iter().find_map(|suffix| name.strip_suffix(suffix));
     stem.and_then(|stem| stem.rsplit_once('.'))
         .is_some_and(|(_, id)| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// Whether such a directory is, or was to be, the one of this partition. A long topic is cut in its name.
+pub(crate) fn is_leftover_of(name: &str, topic: &TopicName, partition: PartitionId) -> bool {
+    let stem = name.rsplit_once('.').map(|(stem, _)| stem).filter(|_| is_kafka_leftover(name));
+    let Some((of, number)) = stem.and_then(|stem| stem.rsplit_once('-')) else { return false };
+    let is_topic = of == topic.as_str() || (name.len() == MAX_NAME && topic.as_str().starts_with(of));
+    is_topic && number.parse() == Ok(partition)
 }
 
 /// What Kafka has left of replacing or removing a file of a segment.
@@ -223,6 +235,20 @@ mod tests {
         for name in ["orders", "orders-", "orders-01", "orders-x", "-1", "a b-0", "remote-log-index-cache"] {
             assert_eq!(parse_partition_dir(name), None, "{name}");
             assert!(!is_kafka_leftover(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_leftover_names_its_partition() {
+        let long = TopicName::new(&"x".repeat(TopicName::MAX_LEN)).unwrap();
+        for topic in [TopicName::new("a-1.b").unwrap(), long] {
+            let id = TopicId::random();
+            for name in [deleting_dir(&topic, 12, id), stray_dir(&topic, 12, id)] {
+                assert!(is_leftover_of(&name, &topic, 12), "{name}");
+                assert!(!is_leftover_of(&name, &topic, 2), "{name}");
+                assert!(!is_leftover_of(&name, &TopicName::new("a").unwrap(), 12), "{name}");
+            }
+            assert!(!is_leftover_of(&partition_dir(&topic, 12), &topic, 12));
         }
     }
 

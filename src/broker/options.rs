@@ -163,6 +163,9 @@ impl BrokerOptions {
     /// it, and the others work; [`RecoveryReport::damaged`](crate::RecoveryReport::damaged) lists them. Nothing of a
     /// damaged partition is changed, and such a broker never counts as closed in order: the next opening looks at
     /// everything again.
+    ///
+    /// It does not reach an [adoption](Self::adopt), which takes over every partition of a Kafka broker, or none: what is
+    /// damaged there is an error that says so, and nothing is changed.
     #[must_use]
     pub fn isolate_damage(mut self, on: bool) -> Self {
         self.isolate_damage = on;

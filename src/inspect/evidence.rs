@@ -9,14 +9,14 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::Verifying;
-use super::file_kind::{CLEANER_POINTS, FileKind};
+use super::file_kind::FileKind;
 use super::finding::{Finding, FindingKind, Severity};
 use super::log_walk::{LogWalk, Step};
 use super::segment_check::{is_missing, plain};
 use super::small_files::{decode_offsets, most};
 use super::survey::{DirectoryKind, PartitionPlace, Survey};
 use crate::error::{IoContext, Result};
-use crate::file_name::{ADOPTED_PROPERTIES, LOG_STARTS, SegmentFile};
+use crate::file_name::{ADOPTED_PROPERTIES, CLEANER_POINTS, LOG_STARTS, SegmentFile};
 use crate::model::{Offset, PartitionId};
 use crate::partition_log::LeaderEpochs;
 use crate::vfs::{EntryKind, FileView, OpenMode, Vfs, read_file};

@@ -1,8 +1,8 @@
 //! What a file of a log directory is, judged by its name.
 
 use crate::file_name::{
-    CLEAN_SHUTDOWN, ENDS, HIGH_WATERMARKS, LEADER_EPOCH_CHECKPOINT, LOCK, LOG_STARTS, MANIFEST,
-    META_PROPERTIES, NEXT_LOG, PARTITION_METADATA, QUARANTINE, RECOVERY_POINTS, RESERVE, RETURNING,
+    CLEAN_SHUTDOWN, CLEANER_POINTS, ENDS, HIGH_WATERMARKS, LEADER_EPOCH_CHECKPOINT, LOCK, LOG_STARTS,
+    MANIFEST, META_PROPERTIES, NEXT_LOG, PARTITION_METADATA, QUARANTINE, RECOVERY_POINTS, RESERVE, RETURNING,
     SALVAGING, SegmentFile,
 };
 use crate::model::Offset;
@@ -53,8 +53,6 @@ pub enum FileKind {
     Unknown,
 }
 
-/// Kafka's: up to where each partition is compacted.
-pub(super) const CLEANER_POINTS: &str = "cleaner-offset-checkpoint";
 /// What Kafka appends to the names of files that come and go.
 const PASSING: [&str; 3] = [".deleted", ".cleaned", ".swap"];
 /// What a change of owner appends.

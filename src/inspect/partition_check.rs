@@ -7,9 +7,9 @@ use super::segment_check::{Checked, Proof, SegmentCheck, is_missing, plain};
 use super::small_files::most;
 use super::survey::{DirectoryKind, PartitionPlace, Survey, read_topic_id};
 use super::{FileKind, Verifying};
-use crate::broker::encode_partition_metadata;
+use crate::broker::{Loss, SegmentNames, Weight, Witness, encode_partition_metadata, last_indexed};
 use crate::error::{Error, IoContext, Result};
-use crate::file_name::{ENDS, LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA, SegmentFile};
+use crate::file_name::{CLEANER_POINTS, ENDS, LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA, SegmentFile};
 use crate::model::Offset;
 use crate::partition_log::LeaderEpochs;
 use crate::producer_snapshot::ProducerSnapshot;
@@ -57,13 +57,74 @@ impl<'a, 'b> PartitionCheck<'a, 'b> {
             self.damage(FindingKind::Ends, self.survey.root.join(ENDS), what, RESTORE);
         }
         let epochs = self.epochs();
-        let bases = self.segments(&entries);
-        let end = self.check_segments(&bases, epochs.as_ref())?;
+        let names = SegmentNames::of(&entries);
+        self.check_names(&entries, &names);
+        let end = self.check_segments(&names, epochs.as_ref())?;
         if let (Some(epochs), Some(end)) = (&epochs, end) {
-            self.check_epoch_starts(epochs, end);
+            self.check_epochs(epochs, names.logs.first().copied(), end);
         }
+        self.check_losses(&names, end, epochs.as_ref());
         self.check_snapshots(&entries, end);
         Ok(())
+    }
+
+    /// What is gone by Kafka's own evidence: in a directory of ours, of what Kafka has written. A broker that runs removes
+    /// and makes files while they are looked at, and what was synced is there all the same.
+    fn check_losses(&mut self, names: &SegmentNames, end: Option<Offset>, epochs: Option<&LeaderEpochs>) {
+        let losses = match (self.survey.kind, self.place.proven) {
+            (DirectoryKind::Kafka, _) => {
+                let evidence = self.survey.evidence.of(&self.place.topic, self.place.partition);
+                let first_epoch = epochs.and_then(|epochs| epochs.entries().next()).map(|(_, start)| start);
+                let mut losses = evidence.losses(names, end, first_epoch);
+                losses.retain(|loss| !self.survey.is_live || loss.by == Witness::RecoveryPoint);
+                losses
+            }
+            (DirectoryKind::Ottla, proven) => {
+                let start = proven.map_or(0, |proven| proven.log_start);
+                let mut losses = names.lost_logs(start, self.place.kafka_end);
+                // That the first segment is missing was told.
+                losses.retain(|loss| names.logs.first().is_some_and(|first| loss.offsets.end > *first));
+                losses
+            }
+        };
+        let last = names.logs.last().copied().or(end).unwrap_or_default();
+        for loss in losses.into_iter().filter(|loss| loss.offsets.start < self.place.kafka_end) {
+            let is_end = matches!(loss.by, Witness::RecoveryPoint | Witness::HighWatermark);
+            if !(is_end && self.out.has_damage_up_to(loss.offsets.end)) {
+                self.report_loss(&loss, last);
+            }
+        }
+    }
+
+    fn report_loss(&mut self, loss: &Loss, last: Offset) {
+        let kind = match loss.by {
+            Witness::RecoveryPoint | Witness::HighWatermark | Witness::LogStart => FindingKind::End,
+            Witness::CleanerPoint => FindingKind::OffsetCheckpoint,
+            Witness::FirstEpoch => FindingKind::LeaderEpochs,
+            _ => FindingKind::Segment,
+        };
+        let file = match kind {
+            FindingKind::OffsetCheckpoint => self.survey.root.join(CLEANER_POINTS),
+            FindingKind::LeaderEpochs => self.place.dir.join(LEADER_EPOCH_CHECKPOINT),
+            _ => self.place.dir.join(SegmentFile::Log.name(loss.segment(last))),
+        };
+        let advice = match (loss.weight, loss.by) {
+            (Weight::Proven, _) => SALVAGE,
+            (Weight::Unproven, _) => {
+                "nothing says that it was on stable storage: a power cut may have taken it, and Kafka goes on without it"
+            }
+            (Weight::Hint, Witness::FirstSegment | Witness::FirstEpoch) => {
+                "a retention that was interrupted leaves it like that; if nobody has deleted records, segments are missing"
+            }
+            (Weight::Hint, Witness::CleanerPoint) => {
+                "no record is concerned: Kafka then compacts from the beginning again"
+            }
+            (Weight::Hint, _) => {
+                "the replica of a log that another broker has compacted is like that; if this is none, segments are missing"
+            }
+        };
+        let finding = Finding::new(kind, severity_of(loss.weight), file, loss.to_string(), advice);
+        self.out.add(finding.offsets(loss.offsets.clone()));
     }
 
     fn is_ours(&self) -> bool {
@@ -127,18 +188,10 @@ impl<'a, 'b> PartitionCheck<'a, 'b> {
         }
     }
 
-    /// The base offsets of the segments; whatever does not belong there is told.
-    fn segments(&mut self, entries: &[DirEntry]) -> Vec<Offset> {
-        let of = |file: SegmentFile| {
-            let bases = entries.iter().filter_map(move |entry| match SegmentFile::parse(&entry.name) {
-                Some((found, base)) if found == file && entry.kind == EntryKind::File => Some(base),
-                _ => None,
-            });
-            let mut bases: Vec<Offset> = bases.collect();
-            bases.sort_unstable();
-            bases
-        };
-        let logs = of(SegmentFile::Log);
+    /// Tells whatever does not belong there.
+    fn check_names(&mut self, entries: &[DirEntry], names: &SegmentNames) {
+        let is_orphan =
+            |base: Offset| base >= self.place.kafka_end && names.logs.binary_search(&base).is_err();
         let is_proven = self.place.proven.is_some_and(|proven| proven.offset > 0);
         for entry in entries {
             let (kind, base) = FileKind::of(&entry.name);
@@ -148,7 +201,7 @@ impl<'a, 'b> PartitionCheck<'a, 'b> {
             let file = self.place.dir.join(&entry.name);
             let (severity, what) = if !is_known {
                 (Severity::Note, "nothing of this name belongs into the directory of a partition")
-            } else if is_index && base.is_some_and(|base| logs.binary_search(&base).is_err()) && is_proven {
+            } else if is_index && base.is_some_and(is_orphan) && is_proven {
                 (Severity::Note, "an index has no log")
             } else {
                 continue;
@@ -160,19 +213,27 @@ impl<'a, 'b> PartitionCheck<'a, 'b> {
                 self.out.add(Finding::new(FindingKind::Foreign, severity, file, what, advice));
             }
         }
-        logs
     }
 
     /// Reads every segment in order; returns the offset behind the last batch.
-    fn check_segments(&mut self, bases: &[Offset], epochs: Option<&LeaderEpochs>) -> Result<Option<Offset>> {
-        let proof = Proof::of(self.survey, self.place);
+    fn check_segments(
+        &mut self,
+        names: &SegmentNames,
+        epochs: Option<&LeaderEpochs>,
+    ) -> Result<Option<Offset>> {
+        let (proof, bases) = (Proof::of(self.survey, self.place), &names.logs);
         self.check_first(bases);
         let (mut end, mut meets) = (None, false);
+        let mut before = None;
         for (number, base) in bases.iter().copied().enumerate() {
             let next = bases.get(number.saturating_add(1)).copied();
             if self.survey.is_live && matches!(proof, Proof::Slot(proven) if base > proven.segment) {
                 break;
             }
+            if base <= self.place.kafka_end {
+                self.check_gap(names, before, end, base);
+            }
+            before = Some(base);
             if !self.follows(base, end, proof) {
                 break;
             }
@@ -227,6 +288,22 @@ impl<'a, 'b> PartitionCheck<'a, 'b> {
                 SALVAGE,
             );
             self.out.add(finding.offsets(start..*first));
+        }
+    }
+
+    /// What Kafka has written need not be without a gap; but it may be seen that there was none.
+    fn check_gap(&mut self, names: &SegmentNames, before: Option<Offset>, end: Option<Offset>, base: Offset) {
+        let (Some(before), Some(end)) = (before, end) else { return };
+        let start = self.place.proven.map_or(0, |proven| proven.log_start);
+        let is_told = names.lost_logs(start, base).iter().any(|lost| lost.offsets.end == base);
+        if end >= base || is_told {
+            return;
+        }
+        let indexed = last_indexed(self.survey.vfs.as_ref(), &self.place.dir, before);
+        let evidence = self.survey.evidence.of(&self.place.topic, self.place.partition);
+        let synced = if self.is_ours() { Offset::MAX } else { evidence.synced() };
+        if let Some(loss) = names.in_gap(before, end..base, indexed, synced, evidence.cleaned) {
+            self.report_loss(&loss, before);
         }
     }
 
@@ -290,7 +367,17 @@ impl<'a, 'b> PartitionCheck<'a, 'b> {
         self.out.add(finding.offsets(end..proven.offset.max(end)));
     }
 
-    fn check_epoch_starts(&mut self, epochs: &LeaderEpochs, end: Offset) {
+    fn check_epochs(&mut self, epochs: &LeaderEpochs, first: Option<Offset>, end: Offset) {
+        if !self.is_ours() && epochs.latest().is_none() && first.is_some_and(|first| first < end) {
+            let is_proven =
+                self.survey.is_clean() || self.place.recovery_point.is_some_and(|point| point > 0);
+            let severity = if is_proven { Severity::Derived } else { Severity::Unrecovered };
+            let what = "the leader epochs of a partition with records are missing";
+            let advice = "no record is concerned: restore the file from a copy, or salvage the directory, which takes the \
+                          epochs from the batches; a broker goes on without those of old records";
+            let file = self.place.dir.join(LEADER_EPOCH_CHECKPOINT);
+            self.out.add(Finding::new(FindingKind::LeaderEpochs, severity, file, what, advice));
+        }
         let behind = epochs.entries().find(|(_, start)| *start > end);
         let Some((epoch, start)) = behind.filter(|_| self.survey.is_clean()) else { return };
         let severity = if self.is_ours() { Severity::Damage } else { Severity::Derived };
@@ -325,6 +412,15 @@ impl<'a, 'b> PartitionCheck<'a, 'b> {
             };
             self.out.add(Finding::new(FindingKind::ProducerSnapshot, Severity::Derived, file, what, advice));
         }
+    }
+}
+
+/// How bad it is that something is gone.
+pub fn severity_of(weight: Weight) -> Severity {
+    match weight {
+        Weight::Hint => Severity::Note,
+        Weight::Unproven => Severity::Unrecovered,
+        Weight::Proven => Severity::Damage,
     }
 }
 

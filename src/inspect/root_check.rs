@@ -3,28 +3,28 @@
 use std::collections::BTreeMap;
 
 use super::finding::{Finding, FindingKind, Severity};
+use super::partition_check::severity_of;
 use super::segment_check::{is_missing, plain};
 use super::small_files::{decode_offsets, most};
 use super::survey::{DirectoryKind, Survey};
 use super::{FileKind, Verifying};
-use crate::broker::{Marker, TopicState};
+use crate::broker::{LostPartition, Marker, TopicState};
 use crate::checkpoint;
 use crate::error::{IoContext, Result};
 use crate::file_name::{
-    CLEAN_SHUTDOWN, CLUSTER_METADATA, ENDS, HIGH_WATERMARKS, LOG_STARTS, MANIFEST, RECOVERY_POINTS,
-    is_kafka_leftover, parse_partition_dir,
+    CLEAN_SHUTDOWN, CLEANER_POINTS, CLUSTER_METADATA, ENDS, HIGH_WATERMARKS, LOG_STARTS, MANIFEST,
+    RECOVERY_POINTS, REMOTE_INDEXES, is_kafka_leftover, parse_partition_dir, partition_dir,
 };
-use crate::model::{Offset, PartitionId};
+use crate::model::{Offset, PartitionId, TopicName};
 use crate::vfs::{DirEntry, EntryKind, read_file};
 
 const RESTORE: &str = "nothing can make it again: restore it from a copy, or salvage the directory";
 const WRITTEN_ANEW: &str =
     "no record is concerned: it is written anew when the directory is opened and closed";
+const CLEANED_ANEW: &str = "no record is concerned: without it Kafka compacts from the beginning again";
 
 /// Kafka's, with which a cluster begins.
 const BOOTSTRAP: &str = "bootstrap.checkpoint";
-/// Kafka's, of segments that lie elsewhere.
-const REMOTE_INDEXES: &str = "remote-log-index-cache";
 
 /// Looks at everything but the partitions.
 pub fn check(survey: &Survey, out: &mut Verifying<'_>) {
@@ -33,11 +33,17 @@ pub fn check(survey: &Survey, out: &mut Verifying<'_>) {
         check_ends(survey, out);
         check_marker(survey, out);
     }
-    for name in [RECOVERY_POINTS, HIGH_WATERMARKS, LOG_STARTS] {
+    for name in [RECOVERY_POINTS, HIGH_WATERMARKS, LOG_STARTS, CLEANER_POINTS] {
         if let Err(what) = check_checkpoint(survey, name) {
             let file = survey.root.join(name);
-            out.add(Finding::new(FindingKind::OffsetCheckpoint, Severity::Derived, file, what, WRITTEN_ANEW));
+            let advice = if name == CLEANER_POINTS { CLEANED_ANEW } else { WRITTEN_ANEW };
+            out.add(Finding::new(FindingKind::OffsetCheckpoint, Severity::Derived, file, what, advice));
         }
+    }
+    // A broker that runs makes and removes them.
+    if survey.kind == DirectoryKind::Kafka && !survey.is_live {
+        check_lost_partitions(survey, out);
+        check_numbers(survey, out);
     }
     for entry in &survey.entries {
         check_entry(survey, entry, out);
@@ -93,7 +99,7 @@ fn check_checkpoint(survey: &Survey, name: &str) -> Result<(), String> {
             read => read.map_err(|error| plain(&error))?,
         };
     let entries = decode_offsets(&bytes).map_err(|error| plain(&error))?;
-    let is_ours = survey.kind == DirectoryKind::Ottla;
+    let is_ours = survey.kind == DirectoryKind::Ottla && name != CLEANER_POINTS;
     if !is_ours || !survey.is_clean() {
         return Ok(());
     }
@@ -126,6 +132,50 @@ fn check_checkpoint(survey: &Survey, name: &str) -> Result<(), String> {
         return Err("it names a partition that is not there".to_owned());
     }
     Ok(())
+}
+
+/// Each directory of a broker has checkpoints of its own: what they name was in this one.
+fn check_lost_partitions(survey: &Survey, out: &mut Verifying<'_>) {
+    for lost in survey.evidence.lost_partitions(&survey.entries) {
+        let LostPartition { topic, partition, checkpoint, offset, weight } = lost;
+        let file = survey.root.join(partition_dir(&topic, partition));
+        let what = format!("{checkpoint} names the partition, and its directory is missing");
+        let advice = match severity_of(weight) {
+            Severity::Damage => {
+                "restore the directory from a copy, or bring it back from where it is; a broker would make an empty one"
+            }
+            _ => {
+                "nothing says that it was on stable storage: a power cut may have taken it with what was written there"
+            }
+        };
+        let finding = Finding::new(FindingKind::Partition, severity_of(weight), file, what, advice);
+        out.partition = Some((topic.as_str().to_owned(), partition));
+        out.add(if offset > 0 { finding.offsets(0..offset) } else { finding });
+        out.partition = None;
+    }
+}
+
+/// The partitions of a topic are numbered from 0. A broker of a cluster has some of them, and each of its directories.
+fn check_numbers(survey: &Survey, out: &mut Verifying<'_>) {
+    let mut partitions: BTreeMap<&TopicName, Vec<PartitionId>> = BTreeMap::new();
+    for place in &survey.partitions {
+        partitions.entry(&place.topic).or_default().push(place.partition);
+    }
+    let lost = survey.evidence.lost_partitions(&survey.entries);
+    for (topic, numbers) in partitions {
+        let is_lost = |number| lost.iter().any(|lost| lost.topic == *topic && lost.partition == number);
+        let most = numbers.iter().copied().max().unwrap_or_default();
+        let Some(missing) = (0..most).find(|number| !numbers.contains(number) && !is_lost(*number)) else {
+            continue;
+        };
+        let what = format!("the directory has partition {most} of the topic, and not partition {missing}");
+        let advice = "another directory of the broker, or another broker, has it, if the topic is whole; to adopt the \
+                      directory, bring all partitions of the topic into it";
+        let file = survey.root.join(partition_dir(topic, missing));
+        out.partition = Some((topic.as_str().to_owned(), missing));
+        out.add(Finding::new(FindingKind::Partition, Severity::Note, file, what, advice));
+        out.partition = None;
+    }
 }
 
 /// What stands at the root and is nobody's.

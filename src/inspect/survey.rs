@@ -1,13 +1,13 @@
 //! What a log directory says of itself before its logs are read: whose it is, which partitions it has, and what of them is
 //! proven. Of everything that cannot be read the error is kept.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::FileKind;
-use super::small_files::{decode_offsets, most};
-use crate::broker::{Manifest, Marker, TopicEntry, decode_partition_metadata, read_marker};
+use super::small_files::most;
+use crate::broker::{KafkaEvidence, Manifest, Marker, TopicEntry, decode_partition_metadata, read_marker};
 use crate::config::TopicConfig;
 use crate::ends_file::{Owner, Place, ProvenEnd, list, newest_of};
 use crate::error::{Error, ErrorKind, IoContext, Result};
@@ -49,6 +49,9 @@ pub struct Survey {
     pub manifest: Result<Manifest>,
     /// Ours alone, likewise.
     pub ends: Result<Vec<Place>>,
+    /// What Kafka's checkpoints say, of what can be read of them. In a directory of ours the ends file rules, and of them
+    /// only that counts up to where Kafka's cleaner has come.
+    pub evidence: KafkaEvidence,
     pub partitions: Vec<PartitionPlace>,
     /// What every owner changes, as it was before anything else was looked at.
     traces: Vec<Option<Vec<u8>>>,
@@ -89,6 +92,8 @@ impl Survey {
         // Topics get their slots before the manifest names them.
         let manifest = Manifest::load(vfs.as_ref(), root);
         let ends = read_ends(vfs.as_ref(), root);
+        let is_clean = marker != Marker::Absent;
+        let evidence = KafkaEvidence::readable(vfs.as_ref(), root, is_clean);
         let mut survey = Self {
             vfs,
             root: root.to_owned(),
@@ -98,6 +103,7 @@ impl Survey {
             marker,
             manifest,
             ends,
+            evidence,
             partitions: Vec::new(),
             traces,
         };
@@ -136,9 +142,9 @@ impl Survey {
 
     fn find_partitions(&self) -> Vec<PartitionPlace> {
         let proven = self.ends.as_ref().map(|places| newest_of(places)).unwrap_or_default();
-        let points = self.recovery_points();
+        let points = &self.evidence.recovery_points;
         let of = |topic: &TopicName, partition, id: Option<TopicId>, entry: Option<&TopicEntry>| {
-            let recovery_point = points.get(&(topic.as_str().to_owned(), partition)).copied();
+            let recovery_point = points.get(&(topic.clone(), partition)).copied();
             PartitionPlace {
                 topic: topic.clone(),
                 partition,
@@ -201,13 +207,6 @@ impl Survey {
     pub fn entry_of(&self, name: &str) -> Option<&TopicEntry> {
         let (topic, _) = parse_partition_dir(name)?;
         self.manifest.as_ref().ok()?.topics.get(&topic)
-    }
-
-    fn recovery_points(&self) -> HashMap<(String, PartitionId), Offset> {
-        let path = self.root.join(RECOVERY_POINTS);
-        let bytes = read_file(self.vfs.as_ref(), &path, most(FileKind::OffsetCheckpoint)).unwrap_or_default();
-        let entries = decode_offsets(&bytes).unwrap_or_default();
-        entries.into_iter().map(|(topic, partition, offset)| ((topic, partition), offset)).collect()
     }
 
     /// The topics that a live owner has changed since: what was found of them may be wrong.

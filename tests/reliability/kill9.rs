@@ -10,10 +10,10 @@ use crate::appender::{Appender, open};
 use crate::dice::{Dice, seed};
 use crate::figures::Figures;
 use crate::ledger::{Ledger, Stop, logs, view};
-use crate::seeded::Seeded;
 use crate::report::Report;
 use crate::runner::Size;
 use crate::scratch::Scratch;
+use crate::seeded::Seeded;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 const MARKER: &str = ".kafka_cleanshutdown";

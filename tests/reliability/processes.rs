@@ -16,9 +16,9 @@ use crate::child::{self, Child, argument, listen, tell};
 use crate::dice::{Dice, seed};
 use crate::figures::Figures;
 use crate::posix::{self, Pid};
-use crate::seeded::Seeded;
 use crate::runner::Size;
 use crate::scratch::Scratch;
+use crate::seeded::Seeded;
 
 pub const CONTENDER: child::Role = ("contender", contend);
 pub const HOLDER: child::Role = ("holder", hold);

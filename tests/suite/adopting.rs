@@ -205,7 +205,7 @@ fn a_running_broker_keeps_its_directory() {
 /// What is wrong with a directory, and what the error says of it.
 type Damage = (&'static str, fn(&MemoryVfs), ErrorKind, &'static str);
 
-const DAMAGES: [Damage; 16] = [
+const DAMAGES: [Damage; 22] = [
     (
         "a topic id of two topics",
         |vfs| put(vfs, "empty-0/partition.metadata", &get(vfs, "orders-0/partition.metadata")),
@@ -230,7 +230,66 @@ const DAMAGES: [Damage; 16] = [
         ErrorKind::CorruptMessage,
         "two topics",
     ),
-    ("a partition too few", |vfs| move_away(vfs, "orders-0"), ErrorKind::StorageError, "partition 0"),
+    (
+        "a partition too few",
+        |vfs| {
+            move_away(vfs, "orders-0");
+            put(vfs, "recovery-point-offset-checkpoint", b"0\n0\n");
+            put(vfs, "replication-offset-checkpoint", b"0\n0\n");
+        },
+        ErrorKind::StorageError,
+        "partition 0",
+    ),
+    (
+        "a first partition that is gone",
+        |vfs| move_away(vfs, "orders-0"),
+        ErrorKind::CorruptMessage,
+        "recovery-point-offset-checkpoint names the partition, of which the log had come to offset 15",
+    ),
+    (
+        "a last partition that is gone",
+        |vfs| move_away(vfs, "orders-1"),
+        ErrorKind::CorruptMessage,
+        "its directory is missing",
+    ),
+    (
+        "a topic that is gone, as the cleaner tells after a kill",
+        |vfs| {
+            remove(vfs, ".kafka_cleanshutdown");
+            put(vfs, "cleaner-offset-checkpoint", b"0\n1\ngone 3 7\n");
+        },
+        ErrorKind::CorruptMessage,
+        "cleaner-offset-checkpoint names the partition",
+    ),
+    (
+        "a segment that is gone, and not its index",
+        |vfs| remove(vfs, &logs(vfs)[1]),
+        ErrorKind::CorruptMessage,
+        "the log of a segment is gone",
+    ),
+    (
+        "the same after a kill",
+        |vfs| {
+            remove(vfs, ".kafka_cleanshutdown");
+            remove(vfs, &logs(vfs)[1]);
+        },
+        ErrorKind::CorruptMessage,
+        "the log of a segment is gone",
+    ),
+    (
+        "a segment in the middle that ends too early",
+        |vfs| {
+            let name = &logs(vfs)[1];
+            let log = get(vfs, name);
+            let last = *batches(&log).last().unwrap();
+            let entry =
+                [batches(&log).len() - 1, last].map(|field| u32::try_from(field).unwrap().to_be_bytes());
+            put(vfs, &name.replace("log", "index"), &entry.concat());
+            put(vfs, name, &log[..last]);
+        },
+        ErrorKind::CorruptMessage,
+        "its index names a batch behind that",
+    ),
     (
         "recovery points",
         |vfs| put(vfs, "recovery-point-offset-checkpoint", b"0\n1\norders 0\n"),
@@ -338,6 +397,12 @@ fn a_damaged_directory_is_refused_with_its_reason_and_left_as_it_was() {
         assert_eq!(tree(&vfs, Path::new(ROOT)), before, "{what}");
     }
     let Kafkas { vfs, .. } = Kafkas::stopped_in_order();
+    remove(&vfs, &logs(&vfs)[1]);
+    let error = open_with(&vfs, options().adopt(true).isolate_damage(true)).unwrap_err().to_string();
+    for part in ["restore the file", "an adoption does not isolate damage"] {
+        assert!(error.contains(part), "{error}");
+    }
+    let Kafkas { vfs, .. } = Kafkas::stopped_in_order();
     let error =
         open_with(&vfs, options().adopt(true).adopted_topic("order", TopicConfig::new())).unwrap_err();
     assert_eq!((error.kind(), error.topic()), (ErrorKind::UnknownTopicOrPartition, Some("order")));
@@ -374,6 +439,34 @@ fn leftovers_are_left_alone_and_reported_and_the_log_of_the_cluster_is_not_touch
             || path.to_string_lossy().ends_with(".cleaned"))
     );
     assert_taken_over(&vfs, broker, "with leftovers");
+}
+
+/// What a crash in the midst of a deletion leaves, or a power cut of what was written last.
+#[test]
+fn what_kafka_may_leave_is_no_loss() {
+    let Kafkas { vfs, .. } = Kafkas::killed();
+    let id = "0123456789abcdef0123456789abcdef";
+    vfs.create_dir(&Path::new(ROOT).join(format!("gone-3.{id}-delete"))).unwrap();
+    let points = String::from_utf8(get(&vfs, "recovery-point-offset-checkpoint")).unwrap();
+    let points = points.replacen("0\n1\n", "0\n2\ngone 3 7\n", 1);
+    put(&vfs, "recovery-point-offset-checkpoint", points.as_bytes());
+    put(&vfs, "replication-offset-checkpoint", b"0\n3\norders 0 17\nmade 0 3\ngone 3 7\n");
+    put(&vfs, "cleaner-offset-checkpoint", b"0\n1\ngone 3 7\n");
+    // Retention was renaming a segment, and another one was about to be made.
+    let first = logs(&vfs)[0].clone();
+    let second: u64 = logs(&vfs)[1]["orders-0/".len()..][..20].parse().unwrap();
+    vfs.rename(&Path::new(ROOT).join(&first), &Path::new(ROOT).join(format!("{first}.deleted"))).unwrap();
+    put(&vfs, "orders-0/00000000000000000016.index", b"");
+    let broker = adopt(&vfs).unwrap();
+    let notes: Vec<_> = broker.recovery_report().notes().collect();
+    assert_eq!(notes.len(), 3, "{notes:?}");
+    for (note, says) in notes.iter().zip(["-delete is a leftover", "made-0 is missing", "had come to 17"]) {
+        assert!(note.contains(says), "{notes:?}");
+    }
+    assert_eq!(partition(&broker, 0).log_start_offset(), second);
+    let left = tree(&vfs, &Path::new(ROOT).join("orders-0"));
+    let is_left = |name: &str| left.keys().any(|path| path.to_string_lossy().contains(name));
+    assert!(!is_left("00000000000000000000.") && !is_left("00000000000000000016."), "{:?}", left.keys());
 }
 
 /// Records that were deleted, in a segment that others keep, do not come back, and not for Kafka either.
@@ -426,6 +519,7 @@ fn kafkas_own_topics_can_be_read_and_not_written() {
     vfs.rename(&Path::new(ROOT).join("orders-0"), &Path::new(ROOT).join("__consumer_offsets-0")).unwrap();
     vfs.rename(&Path::new(ROOT).join("orders-1"), &Path::new(ROOT).join("__consumer_offsets-1")).unwrap();
     put(&vfs, "recovery-point-offset-checkpoint", b"0\n0\n");
+    put(&vfs, "replication-offset-checkpoint", b"0\n0\n");
     let broker = adopt(&vfs).unwrap();
     let offsets = broker.topic("__consumer_offsets").unwrap();
     assert_eq!(values(&offsets.partition(0).unwrap()).unwrap().len(), 15);

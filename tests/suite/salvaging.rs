@@ -239,6 +239,7 @@ fn kafkas_log_is_salvaged_with_its_gaps_and_epochs() {
     put("meta.properties", b"version=1\n");
     put(".kafka_cleanshutdown", b"{\"version\":0,\"brokerEpoch\":7}");
     put("t-0/partition.metadata", b"version: 0\ntopic_id: rE6H2AcSSMCQ7GdNHWIEMQ");
+    put("t-0/leader-epoch-checkpoint", b"0\n1\n0 0\n");
     put("t-0/00000000000000000000.log", &log);
     put("t-0/00000000000000000000.index", &[]);
     // The greatest timestamp is that of the abort marker.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+use crate::broker::kafka_evidence::{KafkaEvidence, LostPartition};
+use crate::broker::losses::Weight;
 use crate::broker::partition_metadata;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::file_name::{
@@ -29,16 +31,21 @@ pub struct Found {
 }
 
 impl Inventory {
-    /// Reads the names and the topic ids. Every partition of a topic has to be there.
-    pub fn read(vfs: &dyn Vfs, root: &Path) -> Result<Self> {
+    /// Reads the names and the topic ids. Every partition of a topic has to be there, and every one that the broker's
+    /// checkpoints name.
+    pub fn read(vfs: &dyn Vfs, root: &Path, evidence: &KafkaEvidence) -> Result<Self> {
         let mut inventory = Self::default();
         let mut partitions: BTreeMap<TopicName, Vec<PartitionId>> = BTreeMap::new();
-        for entry in vfs.read_dir(root).doing("list", root)? {
-            match judge(root, &entry)? {
+        let entries = vfs.read_dir(root).doing("list", root)?;
+        for entry in &entries {
+            match judge(root, entry)? {
                 Entry::Partition(topic, partition) => partitions.entry(topic).or_default().push(partition),
                 Entry::PassedOver(why) => inventory.notes.push(format!("{} {why}", entry.name)),
                 Entry::Known => {}
             }
+        }
+        for lost in evidence.lost_partitions(&entries) {
+            inventory.notes.push(missing(root, &lost)?);
         }
         inventory.notes.sort();
         for (name, mut partitions) in partitions {
@@ -99,6 +106,26 @@ fn judge(root: &Path, entry: &DirEntry) -> Result<Entry> {
         }
         EntryKind::Other => Entry::PassedOver("is neither a file nor a directory, and was left alone"),
     })
+}
+
+/// Fails where a partition is gone that has to be there; else what there is to be said of it. What was being deleted or
+/// moved has left a directory under another name.
+fn missing(root: &Path, lost: &LostPartition) -> Result<String> {
+    let LostPartition { topic, partition, checkpoint, offset, weight } = lost;
+    let dir = partition_dir(topic, *partition);
+    let what = format!(
+        "{checkpoint} names the partition, of which the log had come to offset {offset}, and its directory is missing"
+    );
+    if *weight == Weight::Proven {
+        return Err(Error::corrupt(what)
+            .in_partition(topic.as_str(), *partition)
+            .in_file(&root.join(dir))
+            .advise(
+                "nothing was changed; bring the directory back from where it is, or start the broker once, which \
+                 makes an empty one in its place, and stop it",
+            ));
+    }
+    Ok(format!("{dir} is missing: {what}; a power cut may have taken that"))
 }
 
 /// A broker with several log directories keeps some of a topic's partitions in each.

@@ -1,6 +1,6 @@
 //! Adopting: taking over the directory of a stopped Kafka broker.
 //!
-//! Kafka's evidence ([`evidence`]) and its directories ([`inventory`]) are read, and each partition is judged
+//! Kafka's evidence ([`KafkaEvidence`]) and its directories ([`inventory`]) are read, and each partition is judged
 //! ([`partition`]), before anything is changed. Then come the steps, each of which may be the last one before a crash:
 //!
 //! 1. what is to be cut is copied, and the clean-shutdown marker removed, as a broker does, too;
@@ -11,7 +11,6 @@
 //!
 //! Up to the last step the directory is Kafka's: a broker starts on it, or it is adopted again, from the beginning.
 
-mod evidence;
 mod inventory;
 mod partition;
 mod settings;
@@ -23,6 +22,7 @@ use std::sync::Arc;
 use super::damage;
 use super::environment::Environment;
 use super::giving_back;
+use super::kafka_evidence::KafkaEvidence;
 use super::manifest::{AdoptedEnd, Manifest, TopicEntry, TopicState};
 use super::marker;
 use super::recovery_report::{PartitionRecovery, RecoveryReport};
@@ -32,11 +32,9 @@ use crate::file_name::{ADOPTED_PROPERTIES, META_PROPERTIES, RETURNING, partition
 use crate::model::{PartitionId, TopicName};
 use crate::partition_log::{LeaderEpochs, LogContext, cut_back, preserve};
 use crate::segment::{ActiveSegment, SegmentDir};
-use evidence::Evidence;
 use inventory::Inventory;
 use partition::Taken;
 
-pub use evidence::{Offsets, read_offsets};
 pub use inventory::topic_id;
 pub use settings::AdoptSettings;
 
@@ -49,9 +47,20 @@ pub struct Adopted {
 
 /// Takes over the directory, whose lock the caller holds.
 pub fn adopt(env: &Environment) -> Result<Adopted> {
+    judge(env)
+        .map_err(|error| match error.kind() {
+            ErrorKind::CorruptMessage if env.options.isolate_damage => error
+                .advise_also("an adoption does not isolate damage: it takes over every partition, or none"),
+            _ => error,
+        })?
+        .carry_out()
+}
+
+/// Reads and judges everything.
+fn judge(env: &Environment) -> Result<Change<'_>> {
     let (vfs, root) = (env.vfs.as_ref(), &*env.root);
-    let evidence = Evidence::read(vfs, root)?;
-    let Inventory { topics, notes } = Inventory::read(vfs, root)?;
+    let evidence = KafkaEvidence::read(vfs, root)?;
+    let Inventory { topics, mut notes } = Inventory::read(vfs, root, &evidence)?;
     let mut manifest = Manifest::new();
     let (mut partitions, mut damages) = (Vec::new(), Vec::new());
     for (name, found) in &topics {
@@ -71,6 +80,8 @@ pub fn adopt(env: &Environment) -> Result<Adopted> {
                 }
                 taken => taken?,
             };
+            let place = partition_dir(name, partition);
+            notes.extend(taken.notes.iter().map(|note| format!("{place}: {note}")));
             entry.adopted.insert(partition, AdoptedEnd { offset: taken.end.offset, epoch: taken.epoch });
             partitions.push((name.clone(), partition, taken));
         }
@@ -81,7 +92,7 @@ pub fn adopt(env: &Environment) -> Result<Adopted> {
     }
     check_named(env, &manifest)?;
     let report = RecoveryReport { clean: evidence.clean, notes, adopted: true, ..RecoveryReport::default() };
-    Change { env, manifest, partitions, report }.carry_out()
+    Ok(Change { env, manifest, partitions, report })
 }
 
 /// A configuration for a topic that is not there is a mistake, in a name perhaps.
@@ -145,7 +156,7 @@ impl Change<'_> {
 fn mend(context: &LogContext, taken: &Taken, copy: Option<PathBuf>) -> Result<Option<PartitionRecovery>> {
     let LogContext { dir, config, clock, codecs, .. } = context;
     let (vfs, end) = (dir.vfs().as_ref(), taken.end);
-    taken.deleted.iter().try_for_each(|path| vfs.remove_file(path).doing("remove", path))?;
+    remove_leftovers(dir, taken)?;
     let outcome = taken.cut.as_ref().map(|cut| cut_back(context, cut, copy)).transpose()?.unwrap_or_default();
     if let Some(from) = taken.cut.as_ref().and_then(|cut| cut.unproven.first()) {
         transaction_indexes::rebuild(dir, codecs, *from, end.offset, taken.has_transactions)?;
@@ -160,6 +171,18 @@ fn mend(context: &LogContext, taken: &Taken, copy: Option<PathBuf>) -> Result<Op
     vfs.sync_dir(dir.path()).doing("sync", dir.path())?;
     let cut = taken.cut.as_ref().filter(|_| outcome.cut_bytes > 0);
     Ok(cut.map(|cut| PartitionRecovery::of(context, cut, outcome)))
+}
+
+/// Removes what Kafka would. What stands beside a log that was removed goes first: without either it is a sign of loss.
+fn remove_leftovers(dir: &SegmentDir, taken: &Taken) -> Result<()> {
+    let vfs = dir.vfs().as_ref();
+    let remove =
+        |paths: &[PathBuf]| paths.iter().try_for_each(|path| vfs.remove_file(path).doing("remove", path));
+    remove(&taken.orphans)?;
+    if !taken.orphans.is_empty() {
+        vfs.sync_dir(dir.path()).doing("sync", dir.path())?;
+    }
+    remove(&taken.deleted)
 }
 
 /// Writes the first slot of each partition: what Kafka has written is proven, and ours begins behind it.

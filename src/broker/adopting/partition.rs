@@ -7,13 +7,14 @@
 
 use std::path::PathBuf;
 
-use super::evidence::PartitionEvidence;
+use crate::broker::kafka_evidence::losses_between;
+use crate::broker::losses::{Loss, PartitionEvidence, SegmentNames, Weight, Witness};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::file_name::{Replacement, SegmentFile};
 use crate::model::{LeaderEpoch, Offset};
 use crate::partition_log::{Cut, LeaderEpochs, LogEnd, Tail, settled_view, tail_of};
 use crate::segment::{SealedSegment, SegmentDir, segment_bases};
-use crate::vfs::{EntryKind, OpenMode};
+use crate::vfs::{DirEntry, EntryKind, OpenMode};
 
 /// What is taken over of a partition, and what has to be done for it.
 #[derive(Clone, Debug)]
@@ -32,18 +33,27 @@ pub struct Taken {
     pub epoch: Option<LeaderEpoch>,
     /// Files that compaction or retention has replaced.
     pub deleted: Vec<PathBuf>,
+    /// Indexes of which the log was replaced, or never came.
+    pub orphans: Vec<PathBuf>,
+    /// What is gone and may be.
+    pub notes: Vec<String>,
 }
 
 /// Looks at a partition; changes nothing of what its files hold.
 pub fn judge(dir: &SegmentDir, evidence: PartitionEvidence) -> Result<Taken> {
     // Whatever stands there was written by Kafka.
     let dir = &dir.clone().with_kafka_end(Offset::MAX);
-    let deleted = leftovers(dir)?;
+    let entries = dir.vfs().read_dir(dir.path()).doing("list", dir.path())?;
+    let deleted = leftovers(dir, &entries)?;
+    let names = SegmentNames::of(&entries);
     let bases = segment_bases(dir)?;
     let stored = LeaderEpochs::read(dir.vfs().as_ref(), dir.path()).map_err(unreadable)?.unwrap_or_default();
     let (mut epochs, mut has_transactions) = (stored.clone(), false);
     let (end, cut) = match (bases.last(), evidence.clean) {
-        (None, _) => (LogEnd { offset: evidence.log_start, segment: evidence.log_start, position: 0 }, None),
+        (None, _) => {
+            let start = evidence.log_start();
+            (LogEnd { offset: start, segment: start, position: 0 }, None)
+        }
         (Some(last), true) => (closed_end(dir, *last)?, None),
         (Some(_), false) => {
             let mut seen = Seen { epochs: &mut epochs, has_transactions: &mut has_transactions };
@@ -51,8 +61,9 @@ pub fn judge(dir: &SegmentDir, evidence: PartitionEvidence) -> Result<Taken> {
             (cut.end, Some(cut))
         }
     };
-    check_reach(dir, end, evidence)?;
-    let log_start = evidence.log_start.max(bases.first().copied().unwrap_or(evidence.log_start));
+    let notes = check_losses(dir, &names, end, &evidence)?;
+    let log_start = evidence.log_start();
+    let log_start = log_start.max(bases.first().copied().unwrap_or(log_start));
     if end.offset > log_start && epochs.latest().is_none() {
         // Says so.
         LeaderEpochs::load(dir.vfs().as_ref(), dir.path(), end.offset).map_err(unreadable)?;
@@ -66,14 +77,16 @@ pub fn judge(dir: &SegmentDir, evidence: PartitionEvidence) -> Result<Taken> {
         epoch: epochs.latest(),
         more_epochs: (epochs != stored).then_some(epochs),
         deleted,
+        orphans: names.orphans().map(|(base, file)| dir.file(file, base)).collect(),
+        notes,
     })
 }
 
 /// What goes of earlier replacements, as with Kafka: what was replaced, and what was to replace something and is not
 /// complete. Where segments are complete that are about to take the place of others, that is Kafka's to finish.
-fn leftovers(dir: &SegmentDir) -> Result<Vec<PathBuf>> {
+fn leftovers(dir: &SegmentDir, entries: &[DirEntry]) -> Result<Vec<PathBuf>> {
     let mut deleted = Vec::new();
-    for entry in dir.vfs().read_dir(dir.path()).doing("list", dir.path())? {
+    for entry in entries {
         let path = dir.path().join(&entry.name);
         match Replacement::parse(&entry.name) {
             Some(Replacement::Deleted | Replacement::Cleaned) if entry.kind == EntryKind::File => {
@@ -181,20 +194,26 @@ fn check_order(dir: &SegmentDir, base: Offset, before: LogEnd) -> Result<()> {
     Err(damage(dir, before, &format!("a segment ends behind offset {base}, at which the next one begins")))
 }
 
-/// A log that ends before what was synced of it has lost it; one that ends before it begins would be begun anew by
-/// Kafka, without its records.
-fn check_reach(dir: &SegmentDir, end: LogEnd, evidence: PartitionEvidence) -> Result<()> {
-    let PartitionEvidence { recovery_point, log_start, .. } = evidence;
-    if end.offset < recovery_point {
-        let what =
-            format!("the log ends at {end}, and the broker had synced it up to offset {recovery_point}");
-        return Err(damage(dir, end, &what));
+/// Fails if something is gone that has to be there; returns what is gone and may be. A log that ends before it begins
+/// would be begun anew by Kafka, without its records.
+fn check_losses(
+    dir: &SegmentDir,
+    names: &SegmentNames,
+    end: LogEnd,
+    evidence: &PartitionEvidence,
+) -> Result<Vec<String>> {
+    let mut losses = evidence.losses(names, Some(end.offset), None);
+    losses.extend(losses_between(dir, names, Offset::MAX, evidence.synced(), evidence.cleaned));
+    let is_refused = |loss: &&Loss| loss.weight == Weight::Proven || loss.by == Witness::LogStart;
+    if let Some(loss) = losses.iter().find(is_refused) {
+        let base = loss.segment(end.segment);
+        let file = dir.file(SegmentFile::Log, base);
+        let error = Error::corrupt(loss.to_string()).at_offset(loss.offsets.start).in_file(&file);
+        let error = if base == end.segment { error.at_position(end.position) } else { error };
+        return Err(error.advise(RESTORE));
     }
-    if end.offset < log_start {
-        let what = format!("the log ends at {end}, and is to begin at offset {log_start}");
-        return Err(damage(dir, end, &what));
-    }
-    Ok(())
+    let unproven = losses.iter().filter(|loss| loss.weight == Weight::Unproven);
+    Ok(unproven.map(|loss| format!("{loss}: a power cut may have taken that")).collect())
 }
 
 fn unreadable(error: Error) -> Error {
@@ -206,8 +225,8 @@ fn damage(dir: &SegmentDir, end: LogEnd, what: &str) -> Error {
         .at_offset(end.offset)
         .in_file(&dir.file(SegmentFile::Log, end.segment))
         .at_position(end.position)
-        .advise(
-            "nothing was changed; restore the file from a copy, or start the broker once, which keeps what it can, \
-             and stop it",
-        )
+        .advise(RESTORE)
 }
+
+const RESTORE: &str = "nothing was changed; restore the file from a copy, or start the broker once, which keeps what it \
+                       can, and stop it";

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::broker::adopting::{Offsets, read_offsets, topic_id};
+use crate::broker::adopting::topic_id;
+use crate::broker::kafka_evidence::{Offsets, read_offsets};
 use crate::broker::open::take_lock;
 use crate::broker::partition_dirs::remove_files;
 use crate::checkpoint;
