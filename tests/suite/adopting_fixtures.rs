@@ -16,7 +16,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const LEVELS: [Isolation; 2] = [Isolation::ReadCommitted, Isolation::ReadUncommitted];
 
 /// A log directory of a real broker, as it was left.
-fn directory(name: &str) -> MemoryVfs {
+pub fn directory(name: &str) -> MemoryVfs {
     let vfs = MemoryVfs::new();
     vfs.create_dir(Path::new(ROOT)).unwrap();
     copy(&vfs, &root().join(name), "");

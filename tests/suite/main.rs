@@ -41,4 +41,5 @@ mod support;
 mod time_lookup;
 mod topics;
 mod verifying;
+mod verifying_kafka;
 mod whole_log;

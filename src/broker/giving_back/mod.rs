@@ -11,6 +11,7 @@
 //!
 //! Each step may be the last one before a crash: undoing again begins at the first, and doing one twice is doing it once.
 
+mod kafkas_part;
 mod restamping;
 
 use std::io;
@@ -22,6 +23,7 @@ use super::manifest::{AdoptedEnd, Manifest, TopicEntry, TopicState};
 use super::marker::{self, Marker};
 use super::open::take_lock;
 use super::options::BrokerOptions;
+use crate::ends_file::Owner;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::file_name::{
     ADOPTED_PROPERTIES, ENDS, MANIFEST, META_PROPERTIES, RESERVE, RETURNING, partition_dir, temporary,
@@ -110,12 +112,13 @@ fn return_all(vfs: &Arc<dyn Vfs>, root: &Path) -> Result<UndoReport> {
     let manifest = Manifest::load(vfs.as_ref(), root)?;
     manifest.topics.iter().try_for_each(|(name, entry)| check_known(name, entry))?;
     // Kafka trusts a directory that was closed in order: what is damaged is found before anything is changed.
-    each_partition(vfs, root, &manifest, restamping::check)?;
+    kafkas_part::check(vfs, root, &manifest)?;
+    each_partition(vfs, root, &manifest, |dir, _, adopted| restamping::check(dir, adopted))?;
     let text = b"This directory is being given back to Kafka: undo its adoption once more to finish.\n";
     replace_file(vfs.as_ref(), root, RETURNING, text).doing("write", &root.join(RETURNING))?;
     marker::remove(vfs.as_ref(), root)?;
     let mut report = UndoReport { topics: manifest.topics.len(), ..UndoReport::default() };
-    each_partition(vfs, root, &manifest, |dir, adopted| {
+    each_partition(vfs, root, &manifest, |dir, _, adopted| {
         report.restamped += return_partition(dir, adopted)?;
         report.partitions += 1;
         Ok(())
@@ -149,13 +152,15 @@ fn each_partition(
     vfs: &Arc<dyn Vfs>,
     root: &Path,
     manifest: &Manifest,
-    mut work: impl FnMut(&SegmentDir, AdoptedEnd) -> Result<()>,
+    mut work: impl FnMut(&SegmentDir, (&TopicName, Owner), AdoptedEnd) -> Result<()>,
 ) -> Result<()> {
     for (name, entry) in &manifest.topics {
         for (partition, adopted) in &entry.adopted {
             let path = root.join(partition_dir(name, *partition));
             let dir = SegmentDir::new(Arc::clone(vfs), &path, false).with_kafka_end(adopted.offset);
-            work(&dir, *adopted).map_err(|error| error.in_partition(name.as_str(), *partition))?;
+            let owner = Owner { topic: entry.id, partition: *partition };
+            work(&dir, (name, owner), *adopted)
+                .map_err(|error| error.in_partition(name.as_str(), *partition))?;
         }
     }
     Ok(())
