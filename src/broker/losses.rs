@@ -332,29 +332,30 @@ mod tests {
         &name[stem(name).len()..]
     }
 
-    fn lost(files: &[&str], start: Offset, reach: Offset) -> Vec<Range<Offset>> {
-        names(files).lost_logs(start, reach).into_iter().map(|loss| loss.offsets).collect()
+    fn lost(files: &[&str], start: Offset, reach: Offset) -> Vec<(Offset, Offset)> {
+        let losses = names(files).lost_logs(start, reach).into_iter();
+        losses.map(|loss| (loss.offsets.start, loss.offsets.end)).collect()
     }
 
     #[test]
     fn an_index_tells_of_its_log_unless_that_may_be_gone() {
         let middle = ["0.log", "0.index", "40.index", "40.timeindex", "80.log", "80.index"];
-        assert_eq!(lost(&middle, 0, 0), [40..80]);
-        assert_eq!(lost(&middle, 60, 0), [60..80]);
+        assert_eq!(lost(&middle, 0, 0), [(40, 80)]);
+        assert_eq!(lost(&middle, 60, 0), [(60, 80)]);
         assert_eq!(lost(&middle, 80, 0), [], "deleted");
-        assert_eq!(lost(&["0.log", "40.txnindex", "80.log"], 0, 0), [40..80]);
-        assert_eq!(lost(&["0.log", "40.index", "60.index", "80.log"], 0, 0), [40..60, 60..80]);
-        assert_eq!(lost(&["0.index", "40.log"], 0, 0), [0..40]);
+        assert_eq!(lost(&["0.log", "40.txnindex", "80.log"], 0, 0), [(40, 80)]);
+        assert_eq!(lost(&["0.log", "40.index", "60.index", "80.log"], 0, 0), [(40, 60), (60, 80)]);
+        assert_eq!(lost(&["0.index", "40.log"], 0, 0), [(0, 40)]);
         // Behind the last log it counts what was synced.
         let last = ["0.log", "40.index"];
-        assert_eq!((lost(&last, 0, 40), lost(&last, 0, 41)), (vec![], vec![40..41]));
-        assert_eq!((lost(&["0.index"], 0, 9), lost(&["0.index"], 9, 9)), (vec![0..9], vec![]));
+        assert_eq!((lost(&last, 0, 40), lost(&last, 0, 41)), (vec![], vec![(40, 41)]));
+        assert_eq!((lost(&["0.index"], 0, 9), lost(&["0.index"], 9, 9)), (vec![(0, 9)], vec![]));
         // A snapshot stands where the log was closed.
         assert_eq!(lost(&["0.log", "17.snapshot", "40.log"], 0, 100), []);
         // What Kafka is removing, or replacing.
         assert_eq!(lost(&["0.log", "40.log.deleted", "40.index", "80.log"], 0, 100), []);
         assert_eq!(lost(&["0.log.swap", "40.index", "80.log"], 0, 100), []);
-        assert_eq!(lost(&["0.log.cleaned", "0.log", "40.index", "80.log"], 0, 100), [40..80]);
+        assert_eq!(lost(&["0.log.cleaned", "0.log", "40.index", "80.log"], 0, 100), [(40, 80)]);
     }
 
     #[test]

@@ -309,7 +309,11 @@ impl Writer {
         let Some(active) = self.active.take() else { return Ok(()) };
         self.epochs.settle(active.next_offset(), &self.dir)?;
         self.next.remove()?;
-        active.seal(&self.config).map(|_| ())
+        let Finished { log, indexes, .. } = active.finish(&self.config)?;
+        let has_indexes = !indexes.is_empty();
+        log.and(indexes).sync()?;
+        // A segment that was made of a log made ahead has got its indexes since its own name was synced.
+        if has_indexes { sync_dir(&self.dir) } else { Ok(()) }
     }
 
     /// Ends the active segment, and begins the next one. On a synced topic the log of the old one is synced before the

@@ -27,6 +27,10 @@ impl Unsynced {
         Self { files: owned(files), whole: true }
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
     /// What has to be synced of both, this one's files first.
     pub fn and(mut self, other: Self) -> Self {
         self.files.extend(other.files);

@@ -5,7 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla::internals::{EntryKind, MemoryVfs, OpenMode, Vfs, open_on, open_ticked_on};
+use ottla::inspect::FindingKind;
+use ottla::internals::{
+    CrashProfile, EntryKind, MemoryVfs, OpenMode, Vfs, open_on, open_ticked_on, verify_on,
+};
 use ottla::{Broker, Durability, ErrorKind, Record, Topic, TopicConfig};
 
 use crate::support::{ROOT, ScriptedVfs, options, send_all, values};
@@ -356,4 +359,47 @@ fn a_trim_that_fails_once_stops_nobody() {
         assert!(broker.recovery_report().is_clean());
         assert_eq!(values(&broker.topic("t").unwrap().partition(0).unwrap()).unwrap().len(), 2);
     }
+}
+
+/// Whoever is to believe an index finds it: once the proven end has passed a segment, or the directory was closed in order,
+/// a power cut takes no name of an index.
+#[test]
+fn the_names_of_indexes_are_durable_where_they_are_proven() {
+    let work = |vfs: &MemoryVfs, level: Durability, ticks: bool| -> ottla::Result<()> {
+        for round in 0..2_u8 {
+            let memory = Arc::new(vfs.clone());
+            let broker = match ticks {
+                true => open_ticked_on(options(), memory, Path::new(ROOT))?,
+                false => open_on(options(), memory, Path::new(ROOT))?,
+            };
+            let topic = broker.ensure_topic("t", config(level))?;
+            for number in 0..3_u8 {
+                send_all(&topic, [[round * 3 + number; 700]])?;
+                broker.tick()?;
+            }
+            topic.producer().flush()?;
+            broker.close(TIMEOUT)?;
+        }
+        Ok(())
+    };
+    let (mut points, mut images) = (0, 0);
+    for (level, ticks) in
+        [Durability::Synced, Durability::Os].into_iter().flat_map(|level| [(level, true), (level, false)])
+    {
+        for point in 0.. {
+            let vfs = MemoryVfs::new();
+            vfs.stop_after(point);
+            if work(&vfs, level, ticks).is_ok() {
+                break;
+            }
+            points += 1;
+            for image in vfs.images(CrashProfile::Strict, 1, point) {
+                let Ok(report) = verify_on(Arc::new(image.vfs), Path::new(ROOT)) else { continue };
+                let missing = report.findings.iter().find(|finding| finding.kind == FindingKind::Index);
+                assert!(missing.is_none(), "{level}, ticked {ticks}, call {point}: {missing:#?}");
+                images += 1;
+            }
+        }
+    }
+    assert!(points > 200 && images > 150, "{points} {images}");
 }
