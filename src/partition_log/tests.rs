@@ -113,3 +113,24 @@ fn a_listener_that_has_gone_is_forgotten() {
     listeners.raise();
     assert!(!listeners.has_any());
 }
+
+#[cfg(feature = "zstd")]
+#[test]
+fn a_batch_that_was_compressed_has_its_new_size_in_its_header() {
+    use super::accumulator::Filled;
+    use crate::config::CompressionLevels;
+    use crate::model::Compression;
+    use crate::record_batch::{BatchBuilder, Codecs, RecordParts};
+    let (mut filled, value) = (Filled::default(), vec![7; 1000]);
+    let parts = RecordParts { key: None, value: Some(&value), headers: &[] };
+    for offset in 0..2 {
+        let mut builder = BatchBuilder::begin(&mut filled.buffer, offset, 0);
+        builder.push(&mut filled.buffer, offset, 0, &parts);
+        let mut batch = builder.finish(&filled.buffer);
+        batch.compression = Compression::Zstd;
+        filled.batches.push(batch);
+    }
+    filled.compress(CompressionLevels::default(), &Codecs::new(10_000), &mut Vec::new()).unwrap();
+    let sizes: Vec<_> = filled.batches.iter().map(|batch| (batch.header.size, batch.bytes.len())).collect();
+    assert!(sizes.len() == 2 && sizes.iter().all(|(stated, is)| stated == is && *is < 1000), "{sizes:?}");
+}
