@@ -67,7 +67,8 @@ impl Files {
         let interval = config.index_interval_bytes;
         let seal = |base: &u64| SealedSegment::new(context.dir.clone(), *base, interval);
         let sealed = sealed.iter().map(|base| Segment::Sealed(Arc::new(seal(base)))).collect();
-        let left_open = left_open(context, &bases, proven.log_start)?;
+        let left_open =
+            left_open(&context.dir, &context.codecs, &bases, proven.log_start, context.dir.kafka_end())?;
         Ok(Self { left_open, ..Self::of(epochs, sealed, active) })
     }
 

@@ -47,7 +47,7 @@ pub use recovery::{
 };
 pub use settings::Held;
 pub use stop::check_process;
-pub use transactions::{OpenTransaction, OpenTransactions, marker_in};
+pub use transactions::{OpenTransaction, OpenTransactions, left_open, marker_in};
 pub use waiting::Registration;
 pub use wakeup::{Wakeup, WakeupHandle};
 pub use writer::LogEnd;

@@ -10,12 +10,12 @@ use std::collections::{HashMap, VecDeque};
 use bytes::Bytes;
 
 use super::cursor::Cursor;
-use super::{Life, LogContext, PartitionLog, producer_snapshots};
+use super::{Life, PartitionLog, producer_snapshots};
 use crate::error::Result;
 use crate::model::Offset;
 use crate::producer_snapshot::ProducerSnapshot;
 use crate::record_batch::{BatchHeader, Codecs, ControlRecord, RecordBatch};
-use crate::segment::{AbortedTransaction, BatchScan, SealedSegment};
+use crate::segment::{AbortedTransaction, BatchScan, SealedSegment, SegmentDir};
 
 /// A transaction that a Kafka broker has left open in a partition, and that nobody has ended since.
 ///
@@ -170,19 +170,23 @@ fn outcome_of(marker: ControlRecord) -> Option<Outcome> {
     }
 }
 
-/// The transactions that were open when the Kafka broker left the partition, the oldest first. Of what is written since
-/// there are none.
-pub fn left_open(context: &LogContext, bases: &[Offset], log_start: Offset) -> Result<Vec<OpenTransaction>> {
-    let end = context.dir.kafka_end();
+/// The transactions that were open when the Kafka broker left the partition at `end`, the oldest first. Of what is written
+/// since there are none.
+pub fn left_open(
+    dir: &SegmentDir,
+    codecs: &Codecs,
+    bases: &[Offset],
+    log_start: Offset,
+    end: Offset,
+) -> Result<Vec<OpenTransaction>> {
     if end == 0 {
         return Ok(Vec::new());
     }
     let (from, snapshot) =
-        producer_snapshots::newest(&context.dir, end)?.unwrap_or((log_start, ProducerSnapshot::default()));
+        producer_snapshots::newest(dir, end)?.unwrap_or((log_start, ProducerSnapshot::default()));
     let mut open = OpenTransactions::of(&snapshot);
     for (base, from) in replayed(bases, from, end) {
-        let segment = SealedSegment::new(context.dir.clone(), base, context.config.index_interval_bytes);
-        open.replay(segment.scan_from(from)?, end, &context.codecs)?;
+        open.replay(SealedSegment::new(dir.clone(), base, 0).scan_from(from)?, end, codecs)?;
     }
     Ok(open.listed())
 }

@@ -205,7 +205,24 @@ fn a_running_broker_keeps_its_directory() {
 /// What is wrong with a directory, and what the error says of it.
 type Damage = (&'static str, fn(&MemoryVfs), ErrorKind, &'static str);
 
-const DAMAGES: [Damage; 22] = [
+const DAMAGES: [Damage; 23] = [
+    (
+        "a batch that is looked at for open transactions",
+        |vfs| {
+            let snapshots = vfs.read_dir(&Path::new(ROOT).join("orders-0")).unwrap();
+            let is_snapshot = |name: &String| name.ends_with(".snapshot");
+            let names = snapshots.into_iter().map(|entry| entry.name).filter(is_snapshot);
+            names.for_each(|name| remove(vfs, &format!("orders-0/{name}")));
+            let log = &logs(vfs)[1];
+            let mut bytes = get(vfs, log);
+            // Within the last of its batches, so that no index names one behind it.
+            let last = *batches(&bytes).last().unwrap();
+            bytes[last + 100] ^= 1;
+            put(vfs, log, &bytes);
+        },
+        ErrorKind::CorruptMessage,
+        "checksum",
+    ),
     (
         "a topic id of two topics",
         |vfs| put(vfs, "empty-0/partition.metadata", &get(vfs, "orders-0/partition.metadata")),

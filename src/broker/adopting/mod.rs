@@ -70,7 +70,7 @@ fn judge(env: &Environment) -> Result<Change<'_>> {
         for partition in 0..found.partitions {
             let dir =
                 SegmentDir::new(Arc::clone(&env.vfs), &root.join(partition_dir(name, partition)), false);
-            let taken = partition::judge(&dir, evidence.of(name, partition))
+            let taken = partition::judge(&dir, &env.codecs, evidence.of(name, partition))
                 .map_err(|error| error.in_partition(name.as_str(), partition));
             let taken = match taken {
                 // So that all are named.

@@ -12,7 +12,8 @@ use crate::broker::losses::{Loss, PartitionEvidence, SegmentNames, Weight, Witne
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::file_name::{Replacement, SegmentFile};
 use crate::model::{LeaderEpoch, Offset};
-use crate::partition_log::{Cut, LeaderEpochs, LogEnd, Tail, settled_view, tail_of};
+use crate::partition_log::{Cut, LeaderEpochs, LogEnd, Tail, left_open, marker_in, settled_view, tail_of};
+use crate::record_batch::Codecs;
 use crate::segment::{SealedSegment, SegmentDir, segment_bases};
 use crate::vfs::{DirEntry, EntryKind, OpenMode};
 
@@ -40,7 +41,7 @@ pub struct Taken {
 }
 
 /// Looks at a partition; changes nothing of what its files hold.
-pub fn judge(dir: &SegmentDir, evidence: PartitionEvidence) -> Result<Taken> {
+pub fn judge(dir: &SegmentDir, codecs: &Codecs, evidence: PartitionEvidence) -> Result<Taken> {
     // Whatever stands there was written by Kafka.
     let dir = &dir.clone().with_kafka_end(Offset::MAX);
     let entries = dir.vfs().read_dir(dir.path()).doing("list", dir.path())?;
@@ -56,7 +57,7 @@ pub fn judge(dir: &SegmentDir, evidence: PartitionEvidence) -> Result<Taken> {
         }
         (Some(last), true) => (closed_end(dir, *last)?, None),
         (Some(_), false) => {
-            let mut seen = Seen { epochs: &mut epochs, has_transactions: &mut has_transactions };
+            let mut seen = Seen { epochs: &mut epochs, has_transactions: &mut has_transactions, codecs };
             let cut = recovered_end(dir, &bases, evidence.recovery_point, &mut seen)?;
             (cut.end, Some(cut))
         }
@@ -64,6 +65,9 @@ pub fn judge(dir: &SegmentDir, evidence: PartitionEvidence) -> Result<Taken> {
     let notes = check_losses(dir, &names, end, &evidence)?;
     let log_start = evidence.log_start();
     let log_start = log_start.max(bases.first().copied().unwrap_or(log_start));
+    // What opening will ask for: what cannot be read then is refused now, while the directory is Kafka's.
+    let unscanned = cut.as_ref().and_then(|cut| cut.unproven.first()).copied().unwrap_or(end.offset);
+    left_open(dir, codecs, &bases, log_start, unscanned).map_err(unreadable)?;
     if end.offset > log_start && epochs.latest().is_none() {
         // Says so.
         LeaderEpochs::load(dir.vfs().as_ref(), dir.path(), end.offset).map_err(unreadable)?;
@@ -123,6 +127,7 @@ fn closed_end(dir: &SegmentDir, last: Offset) -> Result<LogEnd> {
 struct Seen<'a> {
     epochs: &'a mut LeaderEpochs,
     has_transactions: &'a mut bool,
+    codecs: &'a Codecs,
 }
 
 /// Where the whole batches end, from the segment with the recovery point on, and what lies behind that.
@@ -167,7 +172,8 @@ fn scan_segment(dir: &SegmentDir, base: Offset, seen: &mut Seen<'_>) -> Result<(
     let reason = loop {
         match scan.next_unread() {
             Ok(None) => break None,
-            Ok(Some((header, _))) => {
+            Ok(Some((header, bytes))) => {
+                marker_in(&header, bytes, seen.codecs).map_err(unreadable)?;
                 *seen.has_transactions |= header.attributes.is_transactional();
                 let epoch = LeaderEpoch::try_from(header.leader_epoch).ok();
                 let is_newer =
