@@ -33,6 +33,13 @@ fn remove_all(vfs: &MemoryVfs, dir: &str, ends: &str) {
     }
 }
 
+/// Removes a log and its indexes.
+fn remove_segment(vfs: &MemoryVfs, name: &str) {
+    for end in ["log", "index", "timeindex"] {
+        remove(vfs, &format!("{name}.{end}"));
+    }
+}
+
 /// Cuts a log behind its first batches.
 fn cut(vfs: &MemoryVfs, name: &str, batches: usize) {
     let log = get(vfs, name);
@@ -70,7 +77,9 @@ const SEGMENTS: &str = "segments-0/000000000000000000";
 
 /// What is done to the directory of a stopped broker, and what it is found to be: the kind, the severity, the file, the
 /// first offset, and words of it.
-const OF_A_STOPPED_ONE: [(&str, Deed, FindingKind, Severity, &str, Option<u64>); 15] = [
+type Gone = (&'static str, Deed, FindingKind, Severity, &'static str, Option<u64>);
+
+const OF_A_STOPPED_ONE: [Gone; 15] = [
     (
         "a segment in the middle",
         |vfs| remove(vfs, &format!("{SEGMENTS}40.log")),
@@ -81,9 +90,7 @@ const OF_A_STOPPED_ONE: [(&str, Deed, FindingKind, Severity, &str, Option<u64>);
     ),
     (
         "a segment in the middle with its indexes",
-        |vfs| {
-            ["log", "index", "timeindex"].iter().for_each(|end| remove(vfs, &format!("{SEGMENTS}40.{end}")))
-        },
+        |vfs| remove_segment(vfs, &format!("{SEGMENTS}40")),
         FindingKind::Segment,
         Severity::Damage,
         "segments-0/00000000000000000040.log",
@@ -102,9 +109,7 @@ const OF_A_STOPPED_ONE: [(&str, Deed, FindingKind, Severity, &str, Option<u64>);
     ),
     (
         "the last segment with its indexes",
-        |vfs| {
-            ["log", "index", "timeindex"].iter().for_each(|end| remove(vfs, &format!("{SEGMENTS}80.{end}")))
-        },
+        |vfs| remove_segment(vfs, &format!("{SEGMENTS}80")),
         FindingKind::End,
         Severity::Damage,
         "segments-0/00000000000000000040.log",
@@ -149,7 +154,7 @@ const OF_A_STOPPED_ONE: [(&str, Deed, FindingKind, Severity, &str, Option<u64>);
         "the first segment with its indexes, of a log that is to begin in it",
         |vfs| {
             line(vfs, "log-start-offset-checkpoint", "segments 0 35");
-            ["log", "index", "timeindex"].iter().for_each(|end| remove(vfs, &format!("{SEGMENTS}00.{end}")));
+            remove_segment(vfs, &format!("{SEGMENTS}00"));
         },
         FindingKind::Segment,
         Severity::Damage,
@@ -158,9 +163,7 @@ const OF_A_STOPPED_ONE: [(&str, Deed, FindingKind, Severity, &str, Option<u64>);
     ),
     (
         "the first segment with its indexes",
-        |vfs| {
-            ["log", "index", "timeindex"].iter().for_each(|end| remove(vfs, &format!("{SEGMENTS}00.{end}")))
-        },
+        |vfs| remove_segment(vfs, &format!("{SEGMENTS}00")),
         FindingKind::LeaderEpochs,
         Severity::Note,
         "segments-0/leader-epoch-checkpoint",
@@ -270,9 +273,7 @@ fn what_was_synced_is_missed_after_a_kill_and_what_was_not_may_be_gone() {
     let below = found(
         |vfs| {
             for base in ["080", "120"] {
-                ["log", "index", "timeindex"]
-                    .iter()
-                    .for_each(|end| remove(vfs, &format!("killed-0/{base:0>20}.{end}")));
+                remove_segment(vfs, &format!("killed-0/{base:0>20}"));
             }
             cut(vfs, "killed-0/00000000000000000040.log", 1);
         },
@@ -316,9 +317,7 @@ fn what_kafka_may_leave_is_sound() {
     let vfs = directory("stopped");
     vfs.create_dir(&path("remote-log-index-cache")).unwrap();
     line(&vfs, "log-start-offset-checkpoint", "segments 0 35");
-    for end in ["log", "index", "timeindex"] {
-        remove(&vfs, &format!("{SEGMENTS}00.{end}"));
-    }
+    remove_segment(&vfs, &format!("{SEGMENTS}00"));
     assert_eq!(only(&verify(&vfs), "tiered").severity, Severity::Note);
 }
 
@@ -329,15 +328,7 @@ fn what_is_gone_of_kafkas_part_is_found_in_a_directory_of_ours() {
         ("the first", |vfs| remove(vfs, &format!("{SEGMENTS}00.log")), 0),
         ("one in the middle", |vfs| remove(vfs, &format!("{SEGMENTS}40.log")), 40),
         ("Kafka's last", |vfs| remove(vfs, &format!("{SEGMENTS}80.log")), 80),
-        (
-            "one with its indexes",
-            |vfs| {
-                ["log", "index", "timeindex"]
-                    .iter()
-                    .for_each(|end| remove(vfs, &format!("{SEGMENTS}40.{end}")))
-            },
-            40,
-        ),
+        ("one with its indexes", |vfs| remove_segment(vfs, &format!("{SEGMENTS}40")), 40),
         ("what an index names", |vfs| cut(vfs, &format!("{SEGMENTS}40.log"), 1), 0),
     ];
     for (what, deed, first) in deeds {
