@@ -228,7 +228,7 @@ mod tests {
         for (name, topic, partition) in [("orders-0", "orders", 0), ("a-b.c-12", "a-b.c", 12)] {
             let topic = TopicName::new(topic).unwrap();
             assert_eq!(parse_partition_dir(name), Some((topic.clone(), partition)));
-            let dead = deleting_dir(&topic, partition, TopicId::random());
+            let dead = deleting_dir(&topic, partition, TopicId::random(|| [7; 16]));
             assert!(is_kafka_leftover(&dead), "{dead}");
             assert_eq!(parse_partition_dir(&dead), None);
         }
@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn a_deleting_directory_fits_into_a_directory_entry() {
         let topic = TopicName::new(&"x".repeat(TopicName::MAX_LEN)).unwrap();
-        let name = deleting_dir(&topic, 9999, TopicId::random());
+        let name = deleting_dir(&topic, 9999, TopicId::random(|| [7; 16]));
         assert_eq!(name.len(), MAX_NAME);
         assert!(name.ends_with("-delete"));
     }

@@ -26,7 +26,7 @@ pub fn create(shared: &Shared, name: &str, config: &TopicConfig) -> Result<Arc<T
     let partitions = 0..config.partitions;
     partition_dirs::check_places_are_free(&shared.env, &name, partitions.clone())?;
 
-    let entry = TopicEntry::new(TopicId::random(), TopicState::Creating, config);
+    let entry = TopicEntry::new(TopicId::random(|| shared.env.vfs.random()), TopicState::Creating, config);
     // The evidence is there before anybody could look for it.
     let named = claim_slots(shared, entry.id, partitions.clone()).and_then(|slots| {
         store(shared, &mut admin, &name, Some(&entry))?;

@@ -135,8 +135,8 @@ impl TopicState {
 
 impl Manifest {
     /// Of a new directory.
-    pub fn new() -> Self {
-        Self { directory: DirectoryId::random(), topics: BTreeMap::new() }
+    pub fn new(vfs: &dyn Vfs) -> Self {
+        Self { directory: DirectoryId::random(|| vfs.random()), topics: BTreeMap::new() }
     }
 
     pub fn load(vfs: &dyn Vfs, root: &Path) -> Result<Self> {

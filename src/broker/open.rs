@@ -128,7 +128,7 @@ impl Opening {
         let ends = EndsFile::create(vfs, root)?;
         // A marker without a directory of ours vouches for nothing.
         marker::remove(vfs, root)?;
-        let manifest = Manifest::new();
+        let manifest = Manifest::new(vfs);
         manifest.stage(vfs, root)?;
         Manifest::commit(vfs, root)?;
         let report = RecoveryReport { clean: true, ..RecoveryReport::default() };

@@ -172,7 +172,10 @@ fn topics_of(survey: &Survey, out: &mut Verifying<'_>) -> Result<BTreeMap<TopicN
     let mut taken = BTreeSet::new();
     for place in &survey.partitions {
         let topic = topics.entry(place.topic.clone()).or_insert_with(|| {
-            let id = place.id.filter(|id| taken.insert(id.as_u128())).unwrap_or_else(TopicId::random);
+            let id = place
+                .id
+                .filter(|id| taken.insert(id.as_u128()))
+                .unwrap_or_else(|| TopicId::random(|| survey.vfs.random()));
             let config = place.config.clone().unwrap_or_else(|| {
                 let config = TopicConfig::new().or_durability(Durability::Synced);
                 config.partitions(place.partition.saturating_add(1))
@@ -214,7 +217,7 @@ impl Copying<'_> {
         let Self { survey, to, .. } = *self;
         let vfs = survey.vfs.as_ref();
         let ends = Arc::new(EndsFile::create(vfs, to)?);
-        let mut manifest = Manifest::new();
+        let mut manifest = Manifest::new(vfs);
         let mut partitions: usize = 0;
         for (name, topic) in topics {
             let owners = (0..topic.config.partitions).map(|partition| Owner { topic: topic.id, partition });

@@ -227,6 +227,10 @@ impl Vfs for BudgetedVfs {
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn VfsLock>>> {
         self.budget.or_rescue(|| self.inner.lock(path))
     }
+
+    fn random(&self) -> [u8; 16] {
+        self.inner.random()
+    }
 }
 
 /// An open file and its place. The file is closed before the place is given back.

@@ -22,6 +22,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use uuid::Uuid;
 
 pub use budget::{Budget, BudgetedVfs, Holder, Tenancy};
 pub use lazy::LazyFile;
@@ -73,6 +74,11 @@ pub trait Vfs: Send + Sync + Debug {
     /// Whether somebody holds the lock of the file at `path` at this moment: this process, another one, a Kafka broker.
     /// MUST NOT create the file, nor take the lock, which would lock somebody out.
     fn is_locked(&self, path: &Path) -> io::Result<bool>;
+
+    /// Bytes that nobody can foresee, as the operating system gives them: what new ids are made of.
+    fn random(&self) -> [u8; 16] {
+        Uuid::new_v4().into_bytes()
+    }
 }
 
 /// An open file.

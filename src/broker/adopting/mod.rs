@@ -61,7 +61,7 @@ fn judge(env: &Environment) -> Result<Change<'_>> {
     let (vfs, root) = (env.vfs.as_ref(), &*env.root);
     let evidence = KafkaEvidence::read(vfs, root)?;
     let Inventory { topics, mut notes } = Inventory::read(vfs, root, &evidence)?;
-    let mut manifest = Manifest::new();
+    let mut manifest = Manifest::new(vfs);
     let (mut partitions, mut damages) = (Vec::new(), Vec::new());
     for (name, found) in &topics {
         let config = env.options.adopting.config(name, found.partitions, env.options.durability);

@@ -28,6 +28,8 @@ pub struct Disk {
     pub journal_up_to: u64,
     sequence: u64,
     next_id: Id,
+    /// How often somebody asked for chance; a crash does not take it back, or an id would come twice.
+    randoms: u64,
 }
 
 impl Disk {
@@ -47,7 +49,19 @@ impl Disk {
             journal_up_to: 0,
             sequence: 0,
             next_id: newest + 1,
+            randoms: 0,
         }
+    }
+
+    /// The same disk, where chance goes on as on the other.
+    pub fn with_chance_of(self, other: &Self) -> Self {
+        Self { randoms: other.randoms, ..self }
+    }
+
+    /// Bytes that are not given out twice.
+    pub fn random(&mut self) -> [u8; 16] {
+        self.randoms += 1;
+        fastrand::Rng::with_seed(self.randoms).u128(..).to_be_bytes()
     }
 
     /// A copy that shares no handle with this one.

@@ -75,7 +75,7 @@ pub fn crashed(disk: &Disk, profile: CrashProfile, outcome: &Outcome) -> Disk {
         None => file.durable.clone(),
     };
     let files = files.map(|(id, file)| (*id, File::settled(left(id, file)))).collect();
-    Disk::settled(names, files)
+    Disk::settled(names, files).with_chance_of(disk)
 }
 
 fn content(id: Id, file: &File, profile: CrashProfile, outcome: &FileOutcome) -> Content {

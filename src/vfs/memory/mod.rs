@@ -238,4 +238,9 @@ impl Vfs for MemoryVfs {
             Ok(Some(Box::new(MemoryLock::new(file)) as Box<dyn VfsLock>))
         })
     }
+
+    /// The same on every run, so that what happens on one can happen again, byte for byte.
+    fn random(&self) -> [u8; 16] {
+        self.state.lock().disk.random()
+    }
 }
