@@ -156,7 +156,17 @@ impl Opening {
         let candidates = self.candidates(&manifest, &ends)?;
         let logs = candidates.into_iter().map(|candidate| candidate.open(LastStop::Clean));
         let logs = logs.collect::<Result<Vec<_>>>()?;
-        let damaged = self.accept(logs.iter().filter_map(|(_, log)| log.damage()).collect())?;
+        let damages: Vec<_> = logs.iter().filter_map(|(_, log)| log.damage()).collect();
+        if !damages.is_empty() && ends.may_be_old() {
+            // A twin may be damaged, and not the log: recovery believes the log as far as it is whole.
+            drop(logs);
+            let mut found = Found::read(self.env.vfs.as_ref(), &self.env.root)?;
+            found.notes.push(
+                "the ends file is older than the clean-shutdown marker, which counts as absent".to_owned(),
+            );
+            return self.recover(lock, found);
+        }
+        let damaged = self.accept(damages)?;
         self.name_holder(lock.as_ref())?;
         marker::remove(self.env.vfs.as_ref(), &self.env.root)?;
         let report = RecoveryReport { clean: true, damaged, notes, ..RecoveryReport::default() };

@@ -68,6 +68,8 @@ struct Cell {
     waiting: bool,
     /// Whether somebody writes it at this moment.
     writing: bool,
+    /// Whether only one of the twins could be read: the other was never written, or it is damaged, and was the newer one.
+    alone: bool,
 }
 
 impl Cell {
@@ -140,6 +142,11 @@ impl EndsFile {
         let state = self.state.lock();
         let owned = state.cells.iter().enumerate().filter_map(|(at, cell)| Some((at, cell.newest?)));
         owned.map(|(cell, (owner, end))| (owner, (self.handle(owner, cell), end))).collect()
+    }
+
+    /// Whether a slot that counts has no twin, so that what it says may be old.
+    pub fn may_be_old(&self) -> bool {
+        self.state.lock().cells.iter().any(|cell| cell.newest.is_some() && cell.alone)
     }
 
     /// Frees the cells of all owners but those that are named: of topics that are no more.
@@ -399,6 +406,7 @@ fn choose(first: Option<Slot>, second: Option<Slot>) -> Cell {
         written: false,
         waiting: false,
         writing: false,
+        alone: first.is_none() || second.is_none(),
     }
 }
 

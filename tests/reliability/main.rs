@@ -8,6 +8,7 @@
 #[expect(dead_code, unused_imports, reason = "its own tests run there")]
 mod adopting;
 mod appender;
+mod bitflip;
 mod child;
 mod crew;
 mod dice;
@@ -33,6 +34,7 @@ mod service;
 mod sim_crash;
 mod sim_errors;
 mod sim_kafka;
+mod specimen;
 #[path = "../suite/support.rs"]
 #[expect(dead_code, reason = "the other suites use all of it")]
 mod support;
@@ -46,6 +48,7 @@ const SUITES: &[Suite] = &[
     Suite { name: "sim_crash", run: sim_crash::run_suite },
     Suite { name: "sim_errors", run: sim_errors::run_suite },
     Suite { name: "sim_kafka", run: sim_kafka::run_suite },
+    Suite { name: "bitflip", run: bitflip::run },
     Suite { name: "kill9", run: kill9::run },
     Suite { name: "processes", run: processes::run },
 ];
