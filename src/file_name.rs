@@ -242,7 +242,7 @@ mod tests {
     fn a_leftover_names_its_partition() {
         let long = TopicName::new(&"x".repeat(TopicName::MAX_LEN)).unwrap();
         for topic in [TopicName::new("a-1.b").unwrap(), long] {
-            let id = TopicId::random();
+            let id = TopicId::random(|| *b"some other bytes");
             for name in [deleting_dir(&topic, 12, id), stray_dir(&topic, 12, id)] {
                 assert!(is_leftover_of(&name, &topic, 12), "{name}");
                 assert!(!is_leftover_of(&name, &topic, 2), "{name}");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::broker::{Broker, BrokerOptions, HandOver, HandOverReport, Manifest, Partition, UndoReport};
 use crate::error::Result;
+use crate::inspect::read_only::ReadOnlyBroker;
 use crate::inspect::{Inspect, Items, Salvage, SalvageReport, Verify, VerifyReport};
 use crate::model::{Compression, Offset, Record, Timestamp, TopicId};
 use crate::partition_log::LeaderEpochs;
@@ -119,6 +120,11 @@ pub fn salvage_with(
     to: &Path,
 ) -> Result<SalvageReport> {
     salvage.run_on(vfs, from, to)
+}
+
+/// Opens a data directory to read it on a file system of the caller's.
+pub fn open_read_only_on(vfs: Arc<dyn Vfs>, path: &Path) -> Result<ReadOnlyBroker> {
+    ReadOnlyBroker::open_on(vfs, path)
 }
 
 /// Reads a producer snapshot, and writes it again.

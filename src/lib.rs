@@ -118,6 +118,7 @@ pub use broker::{
 pub use config::{Durability, TopicConfig};
 pub use consumer::{Consumer, ConsumerBuilder, ConsumerRecord, ConsumerRecordIter, ConsumerRecords};
 pub use error::{Error, ErrorKind, Result};
+pub use inspect::read_only::{Gap, Piece, ReadOnlyBatches, ReadOnlyBroker, ReadOnlyPartition, ReadOnlyTopic};
 pub use model::{
     Compression, DirectoryId, Isolation, LeaderEpoch, Offset, PartitionId, Position, Record, Start,
     Timestamp, TimestampType, TopicId,

@@ -37,7 +37,7 @@ mod topic_logs;
 mod topics;
 
 pub use checkpoints::decode_line as decode_offset_line;
-pub use directory::unfinished_salvage;
+pub use directory::{absent, unfinished_salvage};
 pub use follow::Follow;
 pub use giving_back::UndoReport;
 #[cfg(feature = "test-util")]
@@ -48,9 +48,12 @@ pub use kafka_evidence::{KafkaEvidence, LostPartition, last_indexed};
 pub use losses::{Loss, SegmentNames, Weight, Witness};
 pub use manifest::{AdoptedEnd, Manifest, TopicEntry, TopicState};
 pub use marker::{Marker, read as read_marker};
-pub use open::take_lock;
+pub use open::{in_use, take_lock};
 pub use options::BrokerOptions;
 pub use partition::{Batches, Partition};
-pub use partition_metadata::{decode as decode_partition_metadata, encode as encode_partition_metadata};
+pub use partition_metadata::{
+    check as check_partition_metadata, decode as decode_partition_metadata,
+    encode as encode_partition_metadata,
+};
 pub use recovery_report::{PartitionRecovery, RecoveryReport};
 pub use topic::Topic;

@@ -336,15 +336,20 @@ fn judge_directory(vfs: &dyn Vfs, root: &Path, may_create: bool, adopts: bool) -
 /// Takes the lock of a directory, or says who has it.
 pub fn take_lock(vfs: &dyn Vfs, root: &Path) -> Result<Box<dyn VfsLock>> {
     let path = root.join(LOCK);
-    if let Some(lock) = vfs.lock(&path).doing("lock", &path)? {
-        return Ok(lock);
+    match vfs.lock(&path).doing("lock", &path)? {
+        Some(lock) => Ok(lock),
+        None => Err(in_use(vfs, root)),
     }
-    let text = read_file(vfs, &path, 4096).unwrap_or_default();
+}
+
+/// Says who has a directory open.
+pub fn in_use(vfs: &dyn Vfs, root: &Path) -> Error {
+    let text = read_file(vfs, &root.join(LOCK), 4096).unwrap_or_default();
     let holder = match String::from_utf8_lossy(&text).trim() {
         "" => "another process, which left no name, a Kafka broker perhaps".to_owned(),
         text => text.to_owned(),
     };
-    Err(Error::new(ErrorKind::DirectoryInUse, format!("the directory is in use by {holder}"))
+    Error::new(ErrorKind::DirectoryInUse, format!("the directory is in use by {holder}"))
         .in_file(root)
-        .advise("it has one owner at a time: close it there first"))
+        .advise("it has one owner at a time: close it there first")
 }

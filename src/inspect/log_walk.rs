@@ -52,6 +52,16 @@ pub struct Found {
     pub missing: Range<Offset>,
 }
 
+impl Found {
+    /// The batch with its records, in a walk that reads them.
+    pub fn batch(&self) -> Result<&RecordBatch> {
+        match &self.batch {
+            Some(batch) => batch.as_ref().map_err(Clone::clone),
+            None => Err(Error::corrupt("the records of the batch were passed over")),
+        }
+    }
+}
+
 /// A place with no batch that could be read.
 #[derive(Debug)]
 pub struct DamagedPlace {
@@ -129,6 +139,33 @@ impl LogWalk {
     pub fn with_index(mut self, index: Option<IndexView<OffsetEntry>>) -> Self {
         self.index = index;
         self
+    }
+
+    /// From a place on that is known to be the end of a batch, behind which the offset is due.
+    pub fn behind(mut self, position: u64, due: Offset) -> Self {
+        self.log.skip(usize::try_from(position).unwrap_or(usize::MAX));
+        self.next = Some(due);
+        self
+    }
+
+    /// From a batch on that does not lie behind an offset: the last one that the offset index has, if it is there.
+    pub fn near(mut self, offset: Offset) -> Self {
+        match self.indexed_before(offset) {
+            Ok(Some((position, first))) => self.behind(position, first),
+            // What cannot be read there is told by who comes there.
+            Ok(None) | Err(_) => self,
+        }
+    }
+
+    fn indexed_before(&mut self, offset: Offset) -> io::Result<Option<(u64, Offset)>> {
+        let relative = offset.checked_sub(self.base).and_then(|far| u32::try_from(far).ok());
+        let (Some(index), Some(relative)) = (&self.index, relative) else { return Ok(None) };
+        let Some(entry) = index.floor(relative)? else { return Ok(None) };
+        let position = u64::from(entry.position);
+        let Some(header) = self.header_at(position)? else { return Ok(None) };
+        let is_described = header.last_offset() == self.base.saturating_add(entry.relative_offset.into());
+        let is_there = is_described && self.is_whole_at(position, &header)?;
+        Ok(is_there.then_some((position, header.base_offset)))
     }
 
     /// Where the next step begins.

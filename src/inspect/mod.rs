@@ -16,6 +16,7 @@ mod log_copy;
 mod log_walk;
 mod partition_check;
 mod partition_copy;
+pub(crate) mod read_only;
 mod root_check;
 mod salvage;
 mod segment_check;

@@ -1,5 +1,6 @@
 //! A partition: takes records, makes them durable, and lends them to readers.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -265,10 +266,7 @@ impl PartitionLog {
         if available.contains(&offset) {
             return Ok(offset);
         }
-        let (first, end) = (available.start(), available.end());
-        let what = format!("the offset is outside the log, which begins at {first} and ends before {end}");
-        let error = Error::new(ErrorKind::OffsetOutOfRange, what).at_offset(offset).available(available);
-        Err(self.place(error).advise("begin at the earliest or the latest, or at an offset between them"))
+        Err(self.place(outside_log(offset, available)))
     }
 
     /// The segment that holds `offset`, and the position up to which it may be read.
@@ -312,4 +310,14 @@ impl PartitionLog {
             Some(error) => Err(self.place(error)),
         }
     }
+}
+
+/// The error for an offset at which nobody can begin to read.
+pub fn outside_log(offset: Offset, available: RangeInclusive<Offset>) -> Error {
+    let (first, end) = (available.start(), available.end());
+    let what = format!("the offset is outside the log, which begins at {first} and ends before {end}");
+    Error::new(ErrorKind::OffsetOutOfRange, what)
+        .at_offset(offset)
+        .available(available)
+        .advise("begin at the earliest or the latest, or at an offset between them")
 }

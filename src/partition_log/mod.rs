@@ -39,7 +39,7 @@ pub use buffer::BufferMemory;
 pub use commit::Reach;
 pub use leader_epoch::LeaderEpochs;
 pub use life::Life;
-pub use log::{Assigned, LastStop, LogContext, PartitionLog};
+pub use log::{Assigned, LastStop, LogContext, PartitionLog, outside_log};
 pub use reader::BatchReader;
 pub use recovery::{
     Cut, Outcome as RecoveryOutcome, Plan, Tail, cut_back, of_acknowledged, plan, preserve, settle,

@@ -14,7 +14,7 @@ const DAMAGED: i32 = 3;
 const LOG: &str = "data/t-0/00000000000000000000.log";
 
 /// Topic `t` with three batches of a record each, of known times, closed in order.
-fn sound(name: &str) -> Place {
+pub fn sound(name: &str) -> Place {
     let place = Place::new(name);
     let broker = Broker::open(place.data()).unwrap();
     let topic = broker.create_topic("t", TopicConfig::new()).unwrap();
@@ -27,7 +27,7 @@ fn sound(name: &str) -> Place {
 }
 
 /// The same, and a bit of the second record has turned.
-fn damaged(name: &str) -> Place {
+pub fn damaged(name: &str) -> Place {
     let place = sound(name);
     let log = place.path().join(LOG);
     let mut bytes = fs::read(&log).unwrap();
@@ -38,7 +38,7 @@ fn damaged(name: &str) -> Place {
 }
 
 /// The same as a crash leaves it, that has torn a batch.
-fn torn(name: &str) -> Place {
+pub fn torn(name: &str) -> Place {
     let place = sound(name);
     fs::remove_file(place.data().join(".kafka_cleanshutdown")).unwrap();
     let mut bytes = fs::read(place.path().join(LOG)).unwrap();

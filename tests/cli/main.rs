@@ -4,6 +4,7 @@ mod bad_input;
 mod commands;
 mod exchange;
 mod inspecting;
+mod read_only;
 mod streams;
 mod support;
 mod terminal;

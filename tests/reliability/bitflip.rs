@@ -15,8 +15,8 @@ use ottla::internals::{MemoryVfs, OpenMode, Vfs, verify_on};
 
 use crate::dice::{Dice, seed};
 use crate::figures::Figures;
-use crate::seeded::Seeded;
 use crate::runner::Size;
+use crate::seeded::Seeded;
 use crate::specimen::{ADOPTED, Content, Left, ROOT, Specimen, bytes, open, options, path, read_all};
 
 /// What is done to the directory.

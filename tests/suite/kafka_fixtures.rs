@@ -270,7 +270,7 @@ impl Line {
         }
     }
 
-    fn of(record: &RecordView<'_>, kind: TimestampType) -> Self {
+    pub fn of(record: &RecordView<'_>, kind: TimestampType) -> Self {
         Self {
             offset: record.offset(),
             timestamp: record.timestamp().unwrap_or(-1),

@@ -27,6 +27,7 @@ mod levels;
 mod owners;
 
 mod positions;
+mod read_only;
 mod recovery;
 mod recovery_report;
 mod regressions;

@@ -38,6 +38,7 @@ Examples:
   ottla consume orders --format '%t-%p@%o %T %h %k=%s\\n'
   ottla consume orders --json | jq .value
   ottla consume orders --isolation read_uncommitted    # of transactions that were aborted, too
+  ottla consume orders --read-only                     # around what is damaged, and nothing is repaired
 
 Format:
   %t topic   %p partition   %o offset   %T timestamp in milliseconds, -1 without one
@@ -147,9 +148,16 @@ pub enum Topic {
         config: Vec<(String, String)>,
     },
     /// List the topics, a name a line
-    List,
+    List {
+        #[command(flatten)]
+        reading: Reading,
+    },
     /// Show a topic: its id, its settings, the offsets of its partitions
-    Describe { name: String },
+    Describe {
+        name: String,
+        #[command(flatten)]
+        reading: Reading,
+    },
     /// Change settings of a topic, or add partitions
     #[command(after_help = "Example:\n  ottla topic alter orders --config durability=interval:100")]
     Alter {
@@ -194,6 +202,9 @@ pub struct Consume {
 
     #[command(flatten)]
     pub start: Start,
+
+    #[command(flatten)]
+    pub reading: Reading,
 
     /// This partition alone; by default all, one after the other
     #[arg(long, value_name = "P")]
@@ -273,6 +284,15 @@ pub struct Salvage {
     /// Keep also what stands whole behind a tear, which a recovery would cut
     #[arg(long)]
     pub keep_behind_tears: bool,
+}
+
+/// How a directory is opened that is only looked at.
+#[derive(Clone, Copy, Debug, ClapArgs)]
+pub struct Reading {
+    /// Change nothing, and need no right to: no recovery, no lock. What is damaged is told on standard error, and the exit
+    /// code is 3. A Kafka broker's directory can be read, too
+    #[arg(long)]
+    pub read_only: bool,
 }
 
 /// Where to begin; at the log start if nothing is said.

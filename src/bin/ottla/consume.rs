@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use ottla::{ErrorKind, Isolation, Offset, Partition, PartitionId, RecordView, Start, Topic};
+use ottla::{ErrorKind, Isolation, Offset, Partition, PartitionId, RecordBatch, RecordView, Start, Topic};
 
 use crate::args::{Consume, Place};
 use crate::failure::Failure;
@@ -15,19 +15,12 @@ pub fn run(args: &Consume, session: &Session, output: Output) -> Result<(), Fail
     session.with(Missing::IsAnError, |broker| {
         let topic = broker.topic(&args.topic)?;
         let partitions = partitions(&topic, args)?;
-        let mut printer = Printer::new(args, output, &partitions);
+        let count = |partition: &Partition| end(args, partition).saturating_sub(partition.log_start_offset());
+        let mut printer = Printer::new(args, output, partitions.iter().map(count).sum());
         let outcome = partitions
             .iter()
-            .try_for_each(|partition| printer.print_partition(partition, start(args, partition)));
-        // What was read before an error is printed.
-        let flushed = printer.out.flush().map_err(Failure::writing);
-        let outcome = outcome.map_err(|failure| {
-            failure.hint(
-                ErrorKind::MessageTooLarge,
-                "`ottla dump` without --records shows the batch all the same",
-            )
-        });
-        outcome.and(flushed)
+            .try_for_each(|partition| printer.print_partition(partition, start_of(args, partition)));
+        printer.finish(outcome)
     })
 }
 
@@ -36,22 +29,29 @@ fn partitions(topic: &Topic, args: &Consume) -> Result<Vec<Partition>, Failure> 
     if let Some(partition) = args.partition {
         return Ok(vec![topic.partition(partition)?]);
     }
-    if args.start.offset.is_some() && topic.partition_count() > 1 {
-        let (name, count) = (topic.name(), topic.partition_count());
+    check_all(args, topic.name(), topic.partition_count() as usize)?;
+    Ok(topic.partitions().collect())
+}
+
+/// Fails if something is asked of all partitions that is one's alone.
+pub fn check_all(args: &Consume, name: &str, count: usize) -> Result<(), Failure> {
+    if args.start.offset.is_some() && count > 1 {
         return Err(Failure::Refused(format!(
             "topic {name} has {count} partitions, and an offset is that of one of them; name it with --partition"
         )));
     }
-    Ok(topic.partitions().collect())
+    Ok(())
 }
 
-fn start(args: &Consume, partition: &Partition) -> Start {
+fn start_of(args: &Consume, partition: &Partition) -> Start {
+    start(args, partition.log_start_offset(), end(args, partition))
+}
+
+/// Where to begin in a partition that has these ends.
+pub fn start(args: &Consume, log_start: Offset, end: Offset) -> Start {
     match (args.start.offset, args.start.timestamp) {
         (Some(Place::At(offset)), _) => Start::At(offset),
-        (Some(Place::BeforeEnd(count)), _) => {
-            let offset = end(args, partition).saturating_sub(count);
-            Start::At(offset.max(partition.log_start_offset()))
-        }
+        (Some(Place::BeforeEnd(count)), _) => Start::At(end.saturating_sub(count).max(log_start)),
         (None, Some(time)) => Start::Time(time),
         (None, None) => Start::Earliest,
     }
@@ -66,7 +66,7 @@ fn end(args: &Consume, partition: &Partition) -> Offset {
 }
 
 /// Prints records until there are enough of them.
-struct Printer<'a, W> {
+pub struct Printer<'a, W> {
     args: &'a Consume,
     is_json: bool,
     out: W,
@@ -75,11 +75,9 @@ struct Printer<'a, W> {
 }
 
 impl<'a> Printer<'a, std::io::BufWriter<std::io::StdoutLock<'static>>> {
-    fn new(args: &'a Consume, output: Output, partitions: &[Partition]) -> Self {
-        let count = |partition: &Partition| end(args, partition).saturating_sub(partition.log_start_offset());
-        let all = partitions.iter().map(count);
-        let all = all.sum::<u64>().min(args.max.unwrap_or(u64::MAX));
-        let progress = Progress::of_records(all);
+    /// For so many records, or as many as there are to be.
+    pub fn new(args: &'a Consume, output: Output, all: u64) -> Self {
+        let progress = Progress::of_records(all.min(args.max.unwrap_or(u64::MAX)));
         Self { args, is_json: output.is_json(), out: output.stream(), printed: 0, progress }
     }
 }
@@ -95,19 +93,32 @@ impl<W: Write> Printer<'_, W> {
             if self.is_done() {
                 break;
             }
-            for record in &batch? {
-                if self.is_done() {
-                    return Ok(());
-                }
-                self.print(place, &record).map_err(Failure::writing)?;
-                self.printed += 1;
-            }
-            self.progress.show(self.printed, "");
+            self.print_batch(place, &batch?)?;
         }
         Ok(())
     }
 
-    fn is_done(&self) -> bool {
+    pub fn print_batch(&mut self, place: (&str, PartitionId), batch: &RecordBatch) -> Result<(), Failure> {
+        for record in batch {
+            if self.is_done() {
+                return Ok(());
+            }
+            self.print(place, &record).map_err(Failure::writing)?;
+            self.printed += 1;
+        }
+        self.progress.show(self.printed, "");
+        Ok(())
+    }
+
+    /// What was read before an error is printed.
+    pub fn finish<T>(mut self, outcome: Result<T, Failure>) -> Result<T, Failure> {
+        let flushed = self.out.flush().map_err(Failure::writing);
+        let hint = "`ottla dump` without --records shows the batch all the same";
+        let outcome = outcome.map_err(|failure| failure.hint(ErrorKind::MessageTooLarge, hint));
+        outcome.and_then(|value| flushed.map(|()| value))
+    }
+
+    pub fn is_done(&self) -> bool {
         self.args.max.is_some_and(|max| self.printed >= max)
     }
 

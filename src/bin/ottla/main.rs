@@ -21,6 +21,7 @@ mod output;
 mod pending;
 mod produce;
 mod progress;
+mod read_only;
 mod salvage;
 mod sender;
 mod session;
@@ -56,6 +57,15 @@ fn main() -> ExitCode {
 fn run(args: &Args, output: Output) -> Result<Outcome, Failure> {
     let session = Session::new(&args.dir, output);
     match &args.command {
+        Command::Topic(args::Topic::List { reading }) if reading.read_only => {
+            return read_only::list(&args.dir, output);
+        }
+        Command::Topic(args::Topic::Describe { name, reading }) if reading.read_only => {
+            return read_only::describe(name, &args.dir, output);
+        }
+        Command::Consume(consume) if consume.reading.read_only => {
+            return read_only::consume(consume, &args.dir, output);
+        }
         Command::Topic(command) => topic::run(command, &session, output)?,
         Command::Produce(produce) => produce::run(produce, &session, output)?,
         Command::Consume(consume) => consume::run(consume, &session, output)?,

@@ -26,11 +26,11 @@ pub fn run(command: &args::Topic, session: &Session, output: Output) -> Result<(
                 output.print(&Done::Created(name))
             })
         }
-        args::Topic::List => session.with(Missing::IsAnError, |broker| {
+        args::Topic::List { .. } => session.with(Missing::IsAnError, |broker| {
             let topics = broker.topics()?;
             output.print(&List(topics.iter().map(Listed::new).collect()))
         }),
-        args::Topic::Describe { name } => {
+        args::Topic::Describe { name, .. } => {
             session.with(Missing::IsAnError, |broker| output.print(&Description::new(&broker.topic(name)?)))
         }
         args::Topic::Alter { name, config, partitions } => session.with(Missing::IsAnError, |broker| {
@@ -72,12 +72,12 @@ impl fmt::Display for Done<'_> {
 }
 
 #[derive(Serialize)]
-struct List(Vec<Listed>);
+pub struct List(pub Vec<Listed>);
 
 #[derive(Serialize)]
-struct Listed {
-    topic: String,
-    partitions: PartitionId,
+pub struct Listed {
+    pub topic: String,
+    pub partitions: PartitionId,
 }
 
 impl Listed {
@@ -93,29 +93,29 @@ impl fmt::Display for List {
 }
 
 #[derive(Serialize)]
-struct Description {
-    topic: String,
-    id: String,
-    config: BTreeMap<&'static str, String>,
-    partitions: Vec<PartitionState>,
+pub struct Description {
+    pub topic: String,
+    pub id: String,
+    pub config: BTreeMap<&'static str, String>,
+    pub partitions: Vec<PartitionState>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct PartitionState {
-    partition: PartitionId,
-    log_start_offset: u64,
+pub struct PartitionState {
+    pub partition: PartitionId,
+    pub log_start_offset: u64,
     /// Below the high watermark only where transactions are open.
-    last_stable_offset: u64,
-    high_watermark: u64,
-    log_end_offset: u64,
+    pub last_stable_offset: u64,
+    pub high_watermark: u64,
+    pub log_end_offset: u64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    open_transactions: Vec<OpenState>,
+    pub open_transactions: Vec<OpenState>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct OpenState {
+pub struct OpenState {
     producer_id: i64,
     first_offset: u64,
 }
