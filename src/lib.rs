@@ -113,17 +113,17 @@ mod vfs;
 
 pub use broker::{
     Batches, Broker, BrokerOptions, Follow, HandOver, HandOverReport, HandedOver, Partition,
-    PartitionRecovery, RecoveryReport, Topic, UndoReport,
+    PartitionRecovery, RecoveryReport, ScrubReport, Topic, UndoReport,
 };
 pub use config::{Durability, TopicConfig};
 pub use consumer::{Consumer, ConsumerBuilder, ConsumerRecord, ConsumerRecordIter, ConsumerRecords};
 pub use error::{Error, ErrorKind, Result};
-pub use inspect::read_only::{Gap, Piece, ReadOnlyBatches, ReadOnlyBroker, ReadOnlyPartition, ReadOnlyTopic};
+pub use inspect::read_only::{Piece, ReadOnlyBatches, ReadOnlyBroker, ReadOnlyPartition, ReadOnlyTopic};
 pub use model::{
     Compression, DirectoryId, Isolation, LeaderEpoch, Offset, PartitionId, Position, Record, Start,
     Timestamp, TimestampType, TopicId,
 };
-pub use partition_log::{OpenTransaction, WakeupHandle};
+pub use partition_log::{Gap, OpenTransaction, WakeupHandle};
 pub use producer::{Delivery, Producer, RecordMetadata, TopicProducer};
 pub use record_batch::{Header, Headers, OwnedHeader, OwnedRecord, RecordBatch, RecordView, Records};
 

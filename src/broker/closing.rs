@@ -196,6 +196,7 @@ fn close_all(shared: &Arc<Shared>, deadline: Duration) -> Result<()> {
         _ => close_directory(shared, &logs),
     };
     shared.checkpoints.end();
+    shared.scrubber.iter().for_each(|scrubber| scrubber.end());
     let outcome = in_order.and(outcome);
     let mut admin = shared.admin.lock();
     admin.failed = outcome.clone().err();

@@ -9,6 +9,7 @@ use super::closing::Lease;
 use super::giving_back::UndoReport;
 use super::options::BrokerOptions;
 use super::recovery_report::RecoveryReport;
+use super::scrubbing::ScrubReport;
 use super::topic::Topic;
 use super::{altering, creating, deleting, giving_back, topics};
 use crate::clock::Clock;
@@ -233,6 +234,12 @@ impl Broker {
     #[must_use]
     pub fn recovery_report(&self) -> &RecoveryReport {
         &self.shared.report
+    }
+
+    /// What the [background scrub](BrokerOptions::scrub) has found so far; `None` where it is off.
+    #[must_use]
+    pub fn scrub_report(&self) -> Option<ScrubReport> {
+        self.shared.scrubber.as_ref().map(|scrubber| scrubber.report())
     }
 
     /// The identity of the data directory; a copy of it has the same one.

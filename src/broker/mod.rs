@@ -29,6 +29,7 @@ mod partition_metadata;
 mod recovery_report;
 mod reopening;
 mod reserve;
+mod scrubbing;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -56,4 +57,5 @@ pub use partition_metadata::{
     encode as encode_partition_metadata,
 };
 pub use recovery_report::{PartitionRecovery, RecoveryReport};
+pub use scrubbing::ScrubReport;
 pub use topic::Topic;

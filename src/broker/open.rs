@@ -18,6 +18,7 @@ use super::marker::{self, Marker};
 use super::options::BrokerOptions;
 use super::recovery_report::RecoveryReport;
 use super::reserve::{self, with_reserve};
+use super::scrubbing::Scrubber;
 use super::shared::{Admin, Shared};
 use super::topic_logs::{TopicLogs, Topics};
 use super::topics;
@@ -222,7 +223,11 @@ impl Opening {
             true => Some(Crew::start(&env.agenda, threads).doing("start a thread for", &env.root)?),
             false => None,
         };
+        let scrubber = env.options.scrub.map(|settings| {
+            Arc::new(Scrubber::new(settings, env.options.clock.clone(), Arc::clone(&topics)))
+        });
         let shared = Shared {
+            scrubber,
             directory: manifest.directory,
             ends,
             admin: Mutex::new(Admin { manifest, failed: None, lock: Some(lock) }),
@@ -237,6 +242,10 @@ impl Opening {
         };
         let shared = Arc::new(shared);
         topics::settle(&shared);
+        if let Some(scrubber) = &shared.scrubber {
+            let chore: Weak<Scrubber> = Arc::downgrade(scrubber);
+            scrubber.start(shared.env.agenda.add(chore));
+        }
         reserve::set_aside(shared.env.vfs.as_ref(), &shared.env.root, shared.env.options.reserve)?;
         Ok(shared)
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::adopting::AdoptSettings;
+use super::scrubbing::ScrubSettings;
 use crate::clock::Clock;
 use crate::config::{Durability, TopicConfig};
 use crate::error::{Error, ErrorKind, Result};
@@ -35,6 +36,7 @@ pub struct BrokerOptions {
     pub(super) max_block: Duration,
     pub(super) max_decompressed_bytes: usize,
     pub(super) close_timeout: Duration,
+    pub(super) scrub: Option<ScrubSettings>,
     pub(super) clock: Clock,
 }
 
@@ -56,6 +58,7 @@ impl Default for BrokerOptions {
             max_block: Duration::from_secs(60),
             max_decompressed_bytes: 256 * 1024 * 1024,
             close_timeout: Duration::from_secs(30),
+            scrub: None,
             clock: Clock::system(),
         }
     }
@@ -252,6 +255,41 @@ impl BrokerOptions {
         self
     }
 
+    /// Has the broker read what was sealed again and again, and hold it to its checksums: a round each `interval`, the first
+    /// one when it is opened, at about so many bytes a second. Default: off, and nothing is read that nobody asked for.
+    ///
+    /// It finds early what a disk has lost of records that are rarely read, while there is still a copy to restore it from.
+    /// [`Broker::scrub_report`](crate::Broker::scrub_report) tells what it has found; nothing is changed, and nobody else's
+    /// reading is: the sound records of a damaged segment stay readable. It protects from nothing: it repairs nothing, and
+    /// what is lost without a copy is lost.
+    ///
+    /// Read are the logs of the segments that have ended, up to what is proven to be durable; not the last segment of a
+    /// partition, nor indexes, which are checked when they are used. Where the file system can (`O_DIRECT`), the page cache
+    /// is passed, so that it is the disk that answers; where it cannot, what is cached hides the disk, and
+    /// [`ScrubReport::reads_past_cache`](crate::ScrubReport::reads_past_cache) says so. What the disk's own memory holds
+    /// back is not seen. [Without threads](Self::background) it goes on with each [`tick`](crate::Broker::tick).
+    ///
+    /// ```
+    /// # let dir = std::env::temp_dir().join(format!("ottla-doc-scrub-{}", std::process::id()));
+    /// use std::time::Duration;
+    /// const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+    /// let broker = ottla::Broker::options().scrub(WEEK, 8 * 1024 * 1024).open(&dir)?;
+    /// let report = broker.scrub_report().expect("it was asked for");
+    /// for damage in report.findings() {
+    ///     eprintln!("{damage}");
+    /// }
+    /// # drop(broker); std::fs::remove_dir_all(&dir).ok();
+    /// # Ok::<(), ottla::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Of [opening](Self::open): [`InvalidConfig`](ErrorKind::InvalidConfig) for no time between two rounds, or 0 bytes.
+    #[must_use]
+    pub fn scrub(mut self, interval: Duration, bytes_per_second: u64) -> Self {
+        self.scrub = Some(ScrubSettings { interval, bytes_per_second });
+        self
+    }
+
     /// Checks every bound.
     pub(super) fn validate(&self) -> Result<()> {
         let bounds = [
@@ -270,6 +308,7 @@ impl BrokerOptions {
             let what = format!("{name} = {value} is not possible");
             return Err(Error::new(ErrorKind::InvalidConfig, what).advise(format!("it takes {expects}")));
         }
+        self.scrub.map_or(Ok(()), ScrubSettings::validate)?;
         self.adopting.validate()?;
         TopicConfig::new().durability(self.durability).validate()
     }

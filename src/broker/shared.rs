@@ -7,6 +7,7 @@ use super::closing::Closing;
 use super::environment::Environment;
 use super::manifest::Manifest;
 use super::recovery_report::RecoveryReport;
+use super::scrubbing::Scrubber;
 use super::topic_logs::Topics;
 use crate::agenda::Crew;
 use crate::ends_file::EndsFile;
@@ -30,6 +31,8 @@ pub struct Shared {
     pub(super) topics: Arc<Topics>,
     pub(super) checkpoints: Arc<Checkpoints>,
     pub(super) report: RecoveryReport,
+    /// Where it was asked for.
+    pub(super) scrubber: Option<Arc<Scrubber>>,
     /// The broker's threads, if it has any.
     pub(super) crew: Option<Crew>,
     pub(super) closing: Closing,

@@ -13,6 +13,7 @@ mod fallbacks;
 mod files;
 #[cfg(feature = "test-util")]
 mod foreign;
+mod gap;
 mod leader_epoch;
 mod life;
 mod listeners;
@@ -22,6 +23,7 @@ mod reader;
 mod recovery;
 mod reopen;
 mod rolling;
+mod scrub;
 mod settings;
 mod stop;
 #[cfg(test)]
@@ -37,6 +39,7 @@ mod writer;
 pub use append::IfFull;
 pub use buffer::BufferMemory;
 pub use commit::Reach;
+pub use gap::Gap;
 pub use leader_epoch::LeaderEpochs;
 pub use life::Life;
 pub use log::{Assigned, LastStop, LogContext, PartitionLog, outside_log};
@@ -45,6 +48,7 @@ pub use recovery::{
     Cut, Outcome as RecoveryOutcome, Plan, Tail, cut_back, of_acknowledged, plan, preserve, settle,
     settled_view, tail_of,
 };
+pub use scrub::SegmentScrub;
 pub use settings::Held;
 pub use stop::check_process;
 pub use transactions::{OpenTransaction, OpenTransactions, left_open, marker_in};

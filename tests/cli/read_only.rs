@@ -58,7 +58,7 @@ fn a_gap_is_told_on_standard_error_and_the_exit_code_is_3() {
     let before = files(&place);
     let answer = place.call(&["consume", "t", "--read-only"], "");
     assert_eq!((answer.code, &answer.stdout[..]), (DAMAGED, &b"first\nthird\n"[..]), "{answer:?}");
-    assert!(answer.stderr.starts_with("damaged: the offsets 1 to 1 are damaged: "), "{answer:?}");
+    assert!(answer.stderr.starts_with("damaged: the offset 1 is damaged: "), "{answer:?}");
     assert!(answer.stderr.contains("00000000000000000000.log, byte "), "{answer:?}");
     let json = place.call(&["consume", "t", "--read-only", "--json"], "");
     let told: Value = serde_json::from_str(&json.stderr).unwrap();

@@ -37,6 +37,7 @@ mod salvaging;
 mod salvaging_adopted;
 mod salvaging_again;
 mod salvaging_tears;
+mod scrubbing;
 mod stress;
 mod support;
 mod time_lookup;

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use super::broker::Opened;
 use super::found_log::FoundLog;
 use super::partition_walk::{PartitionWalk, Passed};
-use super::piece::{Gap, Piece};
+use super::piece::Piece;
 use super::transactions::{Outcome, Transactions};
 use crate::error::{Error, Result};
 use crate::inspect::log_walk::Found;
 use crate::model::{Offset, Position};
+use crate::partition_log::Gap;
 
 /// So many bytes of batches are read before they are handed out, and before the directory is looked at.
 const GATHERED: usize = 1024 * 1024;
@@ -128,17 +129,12 @@ impl ReadOnlyBatches {
 
     /// A batch of a transaction of which nobody knows how it ended.
     fn doubtful(&self, found: &Found) -> Gap {
-        let header = &found.header;
+        let (header, place) = (&found.header, &self.log.place);
         let offsets = header.base_offset.max(self.passed)..header.next_offset();
-        let what = format!(
-            "the offsets {} to {} are of a transaction whose end is damaged: nobody knows whether it was committed",
-            offsets.start,
-            header.last_offset()
-        );
-        let end = found.position.saturating_add(header.size as u64);
-        let error = self.place(Error::corrupt(what), offsets.start).at_position(found.position);
-        let error = error.advise("read uncommitted records to see them; nothing was changed");
-        Gap { offsets, bytes: found.position..end, error }
+        let bytes = found.position..found.position.saturating_add(header.size as u64);
+        let what = "they are of a transaction whose end is damaged: nobody knows whether it was committed";
+        let file = self.walk.path().unwrap_or(&place.dir);
+        Gap::new((place.topic.as_str(), place.partition), offsets, file, bytes, Error::corrupt(what))
     }
 
     fn place(&self, error: Error, offset: Offset) -> Error {

@@ -118,7 +118,7 @@ impl FoundLog {
         let from = behind.checked_sub(1).and_then(|at| self.bases.get(at)).copied().unwrap_or(point);
         let mut walk = PartitionWalk::new(Arc::new(self.clone()), from, None);
         while let Some(passed) = walk.step()? {
-            if matches!(passed, Passed::Gap(gap) if gap.offsets.start >= point) {
+            if matches!(passed, Passed::Gap(gap) if gap.offsets().start >= point) {
                 break;
             }
         }

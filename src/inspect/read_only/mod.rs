@@ -20,5 +20,5 @@ mod transactions;
 pub use batches::ReadOnlyBatches;
 pub use broker::ReadOnlyBroker;
 pub use partition::ReadOnlyPartition;
-pub use piece::{Gap, Piece};
+pub use piece::Piece;
 pub use topic::ReadOnlyTopic;

@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::found_log::FoundLog;
-use super::piece::Gap;
-use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::file_name::SegmentFile;
 use crate::inspect::items::offset_index;
 use crate::inspect::log_walk::{Found, LogWalk, Step};
 use crate::model::{MAX_OFFSET, Offset};
+use crate::partition_log::Gap;
 use crate::vfs::{FileView, OpenMode};
 
 /// What a walk comes past.
@@ -61,9 +61,6 @@ struct Damage {
     claimed_end: Offset,
     error: Error,
 }
-
-const ADVICE: &str =
-    "restore the file from a copy, or copy what is sound with `inspect::salvage`; nothing was changed";
 
 impl PartitionWalk {
     /// From the batch that holds an offset on.
@@ -271,24 +268,12 @@ impl PartitionWalk {
     /// A gap from the offset that is due to `end`.
     fn gap(&self, end: Offset, path: &Path, bytes: Range<u64>, error: Error) -> Gap {
         let offsets = self.next..end.min(self.end.unwrap_or(MAX_OFFSET)).max(self.next);
-        let what = match offsets.end.checked_sub(1).filter(|_| !offsets.is_empty()) {
-            Some(last) => format!("the offsets {} to {last} are damaged: {}", offsets.start, error.what()),
-            None => format!("the log is damaged from offset {} on: {}", offsets.start, error.what()),
-        };
         let place = &self.log.place;
-        let error = error
-            .reworded(what)
-            .with_kind(ErrorKind::CorruptMessage)
-            .in_partition(place.topic.as_str(), place.partition)
-            .at_offset(offsets.start)
-            .in_file(path)
-            .at_position(bytes.start)
-            .advise(ADVICE);
-        Gap { offsets, bytes, error }
+        Gap::new((place.topic.as_str(), place.partition), offsets, path, bytes, error)
     }
 
     fn pass_gap(&mut self, gap: Gap) -> Passed {
-        self.next = gap.offsets.end;
+        self.next = gap.offsets().end;
         Passed::Gap(gap)
     }
 }

@@ -16,7 +16,7 @@ pub fn first_of(log: &Arc<FoundLog>, time: Timestamp) -> Result<Offset> {
     let mut gap = None;
     while let Some(passed) = walk.step()? {
         match passed {
-            Passed::Gap(found) => gap = gap.or(Some(found.offsets.start)),
+            Passed::Gap(found) => gap = gap.or(Some(found.offsets().start)),
             Passed::Batch(found) => {
                 if let Some(offset) = record_of(&found, time, log.log_start)? {
                     return Ok(gap.unwrap_or(offset));
