@@ -492,6 +492,44 @@ fn every_length_of_a_log_every_file_that_is_gone_and_every_zeroed_sector_gives_g
 }
 
 #[test]
+fn a_damaged_index_hides_nothing_wherever_reading_begins() {
+    let vfs = complete();
+    let sound = read_all(&partition(&open(&vfs).unwrap(), "a", 0)).unwrap();
+    let mut tried = 0;
+    for name in files(&vfs).into_iter().filter(|name| name.starts_with("a-0") && name.ends_with(".index")) {
+        let bytes = content(&vfs, &name);
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 2;
+            replace(&vfs, &name, &damaged);
+            let a = partition(&open(&vfs).unwrap(), "a", 0);
+            for from in 0..18 {
+                let shown = read_from(&a, Start::At(from), from).unwrap();
+                assert_eq!(
+                    (shown.records.len() as u64, shown.gaps.len()),
+                    (18 - from, 0),
+                    "{name}, byte {at}"
+                );
+                assert!(shown.records.iter().all(|(offset, record)| sound.records[offset] == *record));
+                tried += 1;
+            }
+        }
+        replace(&vfs, &name, &bytes);
+    }
+    assert!(tried > 1000, "{tried}");
+}
+
+#[test]
+fn a_segment_ends_where_the_next_one_begins_also_where_a_file_is_nobodys() {
+    let vfs = complete();
+    let sound = everything(&open(&vfs).unwrap());
+    let stray = content(&vfs, "a-0/00000000000000000004.log");
+    replace(&vfs, "a-0/00000000000000000002.log", &stray);
+    assert_eq!(assert_never_other(&vfs, &sound, "a log under another one's name"), "gaps");
+    assert_eq!(read_all(&partition(&open(&vfs).unwrap(), "a", 0)).unwrap().gaps, [(2, 4)]);
+}
+
+#[test]
 fn damage_of_one_partition_leaves_the_others_and_says_what_is_left() {
     for (what, damage) in DAMAGES {
         for in_order in [true, false] {
@@ -607,6 +645,7 @@ fn kafkas_directories_are_shown_as_kafkas_consumer_saw_them() {
         let (broker, name) = fixture.name.split_once('/').unwrap();
         let root = crate::kafka_fixtures::root().join(broker);
         let opened = ReadOnlyBroker::open(&root).unwrap();
+        assert!(!root.join(".lock").exists(), "no file is made");
         let (topic, number) = name.rsplit_once('-').unwrap();
         let partition = partition(&opened, topic, number.parse().unwrap());
         assert_eq!(partition.log_start_offset(), fixture.expected.log_start_offset, "{}", fixture.name);

@@ -145,6 +145,14 @@ fn every_damaged_byte_of_a_sealed_log_is_found_where_it_is_and_nothing_is_change
     for (name, bytes) in logs {
         replace(&vfs, &name, &bytes[..bytes.len() - 1]);
         assert_eq!(round(&broker, &clock).findings().len(), 1, "{name} is shorter");
+        // Also where it ends with a batch.
+        let size = 12 + u32::from_be_bytes(bytes[8..12].try_into().unwrap()) as usize;
+        for len in (0..bytes.len()).step_by(size) {
+            replace(&vfs, &name, &bytes[..len]);
+            let report = round(&broker, &clock);
+            let [finding] = report.findings() else { panic!("{name} of {len} bytes: {report:?}") };
+            assert_eq!(finding.offsets().count(), (bytes.len() - len) / size, "{finding}");
+        }
         vfs.remove_file(&Path::new(ROOT).join(&name)).unwrap();
         assert_eq!(round(&broker, &clock).findings().len(), 1, "{name} is gone");
         replace(&vfs, &name, &bytes);
