@@ -12,7 +12,7 @@ pub type Role = (&'static str, fn(&[String]));
 const MARK: &str = "--child";
 
 /// If this process was started as a child, plays its role.
-pub fn play(roles: &[Role]) -> Option<ExitCode> {
+pub fn play(roles: &[&[Role]]) -> Option<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [mark, name, rest @ ..] = arguments.as_slice() else { return None };
     if mark != MARK {
@@ -25,7 +25,7 @@ pub fn play(roles: &[Role]) -> Option<ExitCode> {
         tell(&format!("panic {}", panic.to_string().replace('\n', " ")));
         std::process::abort();
     }));
-    let (_, role) = roles.iter().find(|(known, _)| known == name).expect("a role");
+    let (_, role) = roles.iter().copied().flatten().find(|(known, _)| known == name).expect("a role");
     role(rest);
     Some(ExitCode::SUCCESS)
 }
@@ -99,6 +99,32 @@ impl Child {
     /// Says that nothing more will be said.
     pub fn close_input(&mut self) {
         self.input = None;
+    }
+
+    /// What it has said, and nobody has heard yet.
+    pub fn said(&mut self) -> Vec<String> {
+        posix::set_blocking(self.output.get_ref(), false);
+        let (mut lines, mut line) = (Vec::new(), String::new());
+        // A line is in the pipe as a whole.
+        while self.output.read_line(&mut line).is_ok_and(|read| read > 0) {
+            lines.push(std::mem::take(&mut line).trim_end().to_owned());
+        }
+        posix::set_blocking(self.output.get_ref(), true);
+        lines
+    }
+
+    /// Stops it where it stands: when this returns, no thread of it does anything any more but to end a system call.
+    pub fn stop(&self) {
+        posix::signal(self.pid(), libc::SIGSTOP);
+        let tasks = format!("/proc/{}/task", self.pid());
+        let is_still = |task: std::fs::DirEntry| {
+            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            // Behind the name, which is in brackets.
+            stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with(['T', 'D', 'Z', 'X']))
+        };
+        while !std::fs::read_dir(&tasks).unwrap().flatten().all(is_still) {
+            std::thread::yield_now();
+        }
     }
 
     pub fn kill(&mut self) {

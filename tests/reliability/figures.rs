@@ -8,6 +8,8 @@ pub struct Figures {
     numbers: Vec<(String, u64)>,
     /// Why there are none.
     skipped: Option<String>,
+    /// What of it was left out, and why.
+    lacks: Vec<String>,
 }
 
 impl Figures {
@@ -18,6 +20,11 @@ impl Figures {
     /// A suite that this machine cannot run: what it lacks.
     pub fn skipped(why: impl Into<String>) -> Self {
         Self { skipped: Some(why.into()), ..Self::default() }
+    }
+
+    /// Says that a part was left out: which, and what this machine lacks for it.
+    pub fn lack(&mut self, what: impl Into<String>) {
+        self.lacks.push(what.into());
     }
 
     /// Adds to a number, which stands where it was first named.
@@ -52,6 +59,9 @@ impl fmt::Display for Figures {
         for (number, (name, count)) in self.numbers.iter().enumerate() {
             let comma = if number == 0 { "" } else { ", " };
             write!(f, "{comma}{count} {name}")?;
+        }
+        for what in &self.lacks {
+            write!(f, "; without {what}")?;
         }
         Ok(())
     }

@@ -6,17 +6,16 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::appender::{Appender, open};
+use crate::appender::Appender;
 use crate::dice::{Dice, seed};
 use crate::figures::Figures;
-use crate::ledger::{Ledger, Stop, logs, view};
+use crate::ledger::{Ledger, Stop};
+use crate::opening::check;
 use crate::report::Report;
 use crate::runner::Size;
 use crate::scratch::Scratch;
 use crate::seeded::Seeded;
 
-const TIMEOUT: Duration = Duration::from_secs(60);
-const MARKER: &str = ".kafka_cleanshutdown";
 /// A directory sees so many kills before it is made anew.
 const LIVES: u32 = 12;
 
@@ -65,7 +64,7 @@ fn carry_on(dice: &mut Dice, scratch: &Scratch, lives: u32, reports: u64, figure
         let opened = kill(&appender, dice, reports, &mut ledger);
         figures.add(KILLS, 1);
         figures.add(OPENING, u64::from(!opened));
-        check(&appender, &mut ledger, life.is_multiple_of(2));
+        check(&appender.dir, &mut ledger, Stop::Kill, life.is_multiple_of(2));
     }
     figures.add(CHECKED, ledger.checked);
 }
@@ -94,33 +93,4 @@ fn kill(appender: &Appender, dice: &mut Dice, reports: u64, ledger: &mut Ledger)
     }
     child.wait();
     opened
-}
-
-fn check(appender: &Appender, ledger: &mut Ledger, in_order: bool) {
-    let dir = &appender.dir;
-    let broker = open(dir).unwrap_or_else(|error| panic!("life {}: {error}", appender.life));
-    let found = view(&broker);
-    ledger.check(&found, Stop::Kill);
-    let before = logs(dir);
-    broker.close(TIMEOUT).unwrap();
-    assert_eq!(logs(dir), before, "closing has changed a log");
-    let report = ottla::inspect::verify(dir).unwrap();
-    assert!(report.is_sound() && report.is_clean, "{:#?}", report.findings);
-    if !in_order {
-        // As if it had stopped before it could say so.
-        std::fs::remove_file(dir.join(MARKER)).unwrap();
-    }
-    let broker = open(dir).unwrap();
-    assert_eq!(broker.recovery_report().is_clean(), in_order);
-    assert!(
-        broker.recovery_report().partitions().is_empty(),
-        "a second recovery cuts: {:?}",
-        broker.recovery_report()
-    );
-    assert!(view(&broker) == found, "a second opening shows other records");
-    assert_eq!(logs(dir), before, "a second opening has changed a log");
-    broker.close(TIMEOUT).unwrap();
-    if !in_order {
-        std::fs::remove_file(dir.join(MARKER)).unwrap();
-    }
 }

@@ -22,8 +22,10 @@ mod handing_over;
 mod kill9;
 mod ledger;
 mod oracle;
+mod opening;
 mod posix;
 mod processes;
+mod real_faults;
 mod recipe;
 mod record_id;
 mod report;
@@ -51,10 +53,12 @@ const SUITES: &[Suite] = &[
     Suite { name: "bitflip", run: bitflip::run },
     Suite { name: "kill9", run: kill9::run },
     Suite { name: "processes", run: processes::run },
+    Suite { name: "real_faults", run: real_faults::run },
 ];
 
 /// What a child process of a suite can be.
-const ROLES: &[child::Role] = &[appender::ROLE, processes::CONTENDER, processes::HOLDER, processes::FORKER];
+const ROLES: &[&[child::Role]] =
+    &[&[appender::ROLE], &[processes::CONTENDER, processes::HOLDER, processes::FORKER], &real_faults::ROLES];
 
 fn main() -> std::process::ExitCode {
     if let Some(code) = child::play(ROLES) {

@@ -1,6 +1,8 @@
 //! What the suites ask of the operating system that the standard library does not offer: the only `unsafe` of them.
 
+use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 
 /// A process by its number.
 pub type Pid = u32;
@@ -21,11 +23,26 @@ pub fn signal(pid: Pid, signal: i32) {
     assert_eq!(unsafe { libc::kill(pid, signal) }, 0, "{}", io::Error::last_os_error());
 }
 
+/// Whether reading from a pipe waits for something to come.
+#[expect(unsafe_code, reason = "the standard library does it for sockets alone")]
+pub fn set_blocking(pipe: &impl AsRawFd, waits: bool) {
+    let flags = if waits { 0 } else { libc::O_NONBLOCK };
+    // SAFETY: numbers in, a number out; the descriptor is open as long as `pipe` is borrowed.
+    assert_eq!(unsafe { libc::fcntl(pipe.as_raw_fd(), libc::F_SETFL, flags) }, 0);
+}
+
 /// Whether there is such a process.
 #[expect(unsafe_code, reason = "signal 0 asks, and sends nothing")]
 pub fn is_alive(pid: Pid) -> bool {
     // SAFETY: numbers in, a number out.
     libc::pid_t::try_from(pid).is_ok_and(|pid| unsafe { libc::kill(pid, 0) } == 0)
+}
+
+/// Whether this process is root.
+#[expect(unsafe_code, reason = "the standard library does not tell")]
+pub fn is_root() -> bool {
+    // SAFETY: it cannot fail.
+    unsafe { libc::geteuid() == 0 }
 }
 
 /// Runs `child` in a forked process; returns its number. Only where this process has no other thread.
@@ -48,4 +65,49 @@ pub fn wait(pid: Pid) -> i32 {
     // SAFETY: the status is written to a place that lives.
     assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
     if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { -1 }
+}
+
+/// Stops the file system of a directory at once, as a power cut would: what its journal holds is flushed first, or not.
+#[expect(unsafe_code, reason = "an ioctl")]
+pub fn shut_down(directory: &File, flush_journal: bool) -> io::Result<()> {
+    const FS_IOC_GOINGDOWN: libc::c_ulong = 0x8004_587d;
+    let how: u32 = if flush_journal { 1 } else { 2 };
+    // SAFETY: the call reads one u32, which lives.
+    match unsafe { libc::ioctl(directory.as_raw_fd(), FS_IOC_GOINGDOWN as _, &raw const how) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// A file mapped for reading, each page of it read, so that its pages stay in memory.
+pub struct Pinned {
+    at: *mut libc::c_void,
+    len: usize,
+}
+
+impl Pinned {
+    #[expect(unsafe_code, reason = "a map")]
+    pub fn new(file: &File) -> io::Result<Self> {
+        let len = usize::try_from(file.metadata()?.len()).unwrap();
+        // SAFETY: a new mapping of a length above zero, at a place that the operating system chooses.
+        let at = unsafe {
+            libc::mmap(std::ptr::null_mut(), len, libc::PROT_READ, libc::MAP_SHARED, file.as_raw_fd(), 0)
+        };
+        if at == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        for page in (0..len).step_by(4096) {
+            // SAFETY: the byte lies in the mapping, which is readable as long as nobody shortens the file.
+            unsafe { at.cast::<u8>().add(page).read_volatile() };
+        }
+        Ok(Self { at, len })
+    }
+}
+
+impl Drop for Pinned {
+    #[expect(unsafe_code, reason = "a map")]
+    fn drop(&mut self) {
+        // SAFETY: what was mapped, once.
+        unsafe { libc::munmap(self.at, self.len) };
+    }
 }

@@ -1,0 +1,45 @@
+//! What every suite does with a directory after a crash: opens it, reads it, opens it once more.
+
+use std::path::Path;
+use std::time::Duration;
+
+use ottla::inspect::Severity;
+
+use crate::appender::open;
+use crate::ledger::{Ledger, Stop, logs, view};
+
+const TIMEOUT: Duration = Duration::from_secs(60);
+const MARKER: &str = ".kafka_cleanshutdown";
+
+/// Everything that was promised is there; a second opening, after an orderly stop or as after a second crash, changes
+/// nothing.
+pub fn check(dir: &Path, ledger: &mut Ledger, stop: Stop, in_order: bool) {
+    let broker = open(dir).unwrap_or_else(|error| panic!("{error}"));
+    let found = view(&broker);
+    ledger.check(&found, stop);
+    let before = logs(dir);
+    broker.close(TIMEOUT).unwrap();
+    assert_eq!(logs(dir), before, "closing has changed a log");
+    let report = ottla::inspect::verify(dir).unwrap();
+    let worst = report.findings.iter().map(|finding| finding.severity).max();
+    // After a failed sync an index may be one to be made again.
+    let is_as_sound = stop == Stop::FailedSync && worst == Some(Severity::Derived);
+    assert!((report.is_sound() || is_as_sound) && report.is_clean, "{:#?}", report.findings);
+    if !in_order {
+        // As if it had stopped before it could say so.
+        std::fs::remove_file(dir.join(MARKER)).unwrap();
+    }
+    let broker = open(dir).unwrap();
+    assert_eq!(broker.recovery_report().is_clean(), in_order);
+    assert!(
+        broker.recovery_report().partitions().is_empty(),
+        "a second recovery cuts: {:?}",
+        broker.recovery_report()
+    );
+    assert!(view(&broker) == found, "a second opening shows other records");
+    assert_eq!(logs(dir), before, "a second opening has changed a log");
+    broker.close(TIMEOUT).unwrap();
+    if !in_order {
+        std::fs::remove_file(dir.join(MARKER)).unwrap();
+    }
+}
