@@ -8,12 +8,13 @@ use super::manifest::TopicEntry;
 use super::partition_metadata;
 use super::recovery_report::{PartitionRecovery, RecoveryReport};
 use crate::ends_file::ProvenEnd;
-use crate::error::{Error, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::file_name::ENDS;
 use crate::model::TopicName;
 use crate::partition_log::{
     Cut, LastStop, LeaderEpochs, LogContext, LogEnd, PartitionLog, Plan, cut_back, plan, settle,
 };
+use crate::vfs::{EntryKind, Vfs};
 
 /// What is known of a partition before it is opened.
 pub struct Candidate {
@@ -38,7 +39,8 @@ impl Candidate {
         root: &Path,
     ) -> Result<Self> {
         let (vfs, dir) = (context.dir.vfs().as_ref(), context.dir.path());
-        let looked = partition_metadata::check(vfs, dir, entry.id).and_then(|()| match proven {
+        let looked = require_directory(vfs, dir).and_then(|()| partition_metadata::check(vfs, dir, entry.id));
+        let looked = looked.and_then(|()| match proven {
             Some(proven) => LeaderEpochs::load(vfs, dir, proven.offset),
             None => {
                 let what =
@@ -101,5 +103,17 @@ impl Candidate {
             }
         };
         Ok((name, opened.unwrap_or_else(|damage| PartitionLog::damaged(context, proven, damage))))
+    }
+}
+
+/// A link is not followed: what it leads to is not ours to write to.
+fn require_directory(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
+    match vfs.kind(dir).doing("look at", dir)? {
+        Some(EntryKind::Directory) | None => Ok(()),
+        Some(EntryKind::File | EntryKind::Other) => {
+            Err(Error::corrupt("in the place of the partition's directory is something else, a link perhaps")
+                .in_file(dir)
+                .advise("put the directory itself there; nothing in the directory was changed"))
+        }
     }
 }

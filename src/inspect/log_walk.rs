@@ -71,6 +71,9 @@ pub struct DamagedPlace {
     pub error: Error,
 }
 
+/// The size of the largest segment.
+const MAX_SEGMENT: u64 = i32::MAX as u64;
+
 /// The steps over a log file.
 #[derive(Debug)]
 pub struct LogWalk {
@@ -106,6 +109,8 @@ impl LogWalk {
     /// Over the first `len` bytes of the log of the segment at `base`; `None` for a file that is a part of some log.
     pub fn new(view: FileView, base: Option<Offset>, len: u64, codecs: &Arc<Codecs>) -> Self {
         let codecs = Arc::clone(codecs);
+        // Behind that no segment goes on, however far somebody has extended the file.
+        let len = len.min(MAX_SEGMENT);
         let log = ReadAhead::of_whole(view.clone());
         let patience = len.saturating_mul(4).saturating_add(1 << 20);
         let (first, next) = (base.unwrap_or_default(), base);

@@ -147,10 +147,10 @@ impl Damage {
         true
     }
 
-    /// Whether it can take whole batches, and leave whole ones.
+    /// Whether it can take whole batches of Kafka's, and leave whole ones.
     fn takes_batches(&self) -> bool {
-        matches!(self, Self::Cut { .. } | Self::Remove { .. })
-            && self.files().iter().all(|file| file.ends_with(".log"))
+        let is_log = |file: &&str| file.starts_with(ADOPTED) && file.ends_with(".log");
+        !matches!(self, Self::Flip { .. }) && self.files().iter().any(is_log)
     }
 
     /// Whether it swaps two files with this ending.

@@ -19,6 +19,7 @@ mod giving_back;
 #[path = "../suite/handing_over.rs"]
 #[expect(dead_code, unused_imports, reason = "its own tests run there")]
 mod handing_over;
+mod hostile_directory;
 mod kill9;
 mod ledger;
 mod oracle;
@@ -51,14 +52,19 @@ const SUITES: &[Suite] = &[
     Suite { name: "sim_errors", run: sim_errors::run_suite },
     Suite { name: "sim_kafka", run: sim_kafka::run_suite },
     Suite { name: "bitflip", run: bitflip::run },
+    Suite { name: "hostile_directory", run: hostile_directory::run },
     Suite { name: "kill9", run: kill9::run },
     Suite { name: "processes", run: processes::run },
     Suite { name: "real_faults", run: real_faults::run },
 ];
 
 /// What a child process of a suite can be.
-const ROLES: &[&[child::Role]] =
-    &[&[appender::ROLE], &[processes::CONTENDER, processes::HOLDER, processes::FORKER], &real_faults::ROLES];
+const ROLES: &[&[child::Role]] = &[
+    &[appender::ROLE],
+    &[processes::CONTENDER, processes::HOLDER, processes::FORKER],
+    &hostile_directory::ROLES,
+    &real_faults::ROLES,
+];
 
 fn main() -> std::process::ExitCode {
     if let Some(code) = child::play(ROLES) {

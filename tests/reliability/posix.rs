@@ -1,8 +1,11 @@
 //! What the suites ask of the operating system that the standard library does not offer: the only `unsafe` of them.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// A process by its number.
 pub type Pid = u32;
@@ -14,6 +17,13 @@ pub fn die_with_parent() {
     unsafe {
         assert_eq!(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL), 0);
     }
+}
+
+/// Has this process killed after so many seconds: it hangs, then.
+#[expect(unsafe_code, reason = "the standard library has no alarm")]
+pub fn die_after(seconds: u32) {
+    // SAFETY: a number in, a number out.
+    unsafe { libc::alarm(seconds) };
 }
 
 #[expect(unsafe_code, reason = "the standard library signals only what it has started itself")]
@@ -65,6 +75,18 @@ pub fn wait(pid: Pid) -> i32 {
     // SAFETY: the status is written to a place that lives.
     assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
     if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { -1 }
+}
+
+/// Makes a named pipe, or a device with its number.
+#[expect(unsafe_code, reason = "the standard library makes neither")]
+pub fn make_node(path: &Path, kind: libc::mode_t, device: Option<(u32, u32)>) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes()).unwrap();
+    let device = device.map_or(0, |(major, minor)| libc::makedev(major, minor));
+    // SAFETY: the path is a string that lives and ends with a zero.
+    match unsafe { libc::mknod(path.as_ptr(), kind | 0o600, device) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Stops the file system of a directory at once, as a power cut would: what its journal holds is flushed first, or not.

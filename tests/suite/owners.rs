@@ -32,6 +32,44 @@ fn a_second_handle_is_refused_though_the_lock_file_was_deleted() {
     assert_eq!(Broker::open(&path).unwrap_err().kind(), ErrorKind::DirectoryInUse);
 }
 
+/// The suite `hostile_directory` has found that the link was followed, and what it leads to was written to.
+#[test]
+fn a_link_in_the_place_of_a_partitions_directory_is_not_followed() {
+    let dir = TempDir::new("linked-partition");
+    let path = dir.path().join("data");
+    let broker = Broker::open(&path).unwrap();
+    send_all(&broker.create_topic("t", TopicConfig::new()).unwrap(), ["a"]).unwrap();
+    broker.close(TIMEOUT).unwrap();
+    drop(broker);
+    let elsewhere = dir.path().join("elsewhere");
+    std::fs::rename(path.join("t-0"), &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, path.join("t-0")).unwrap();
+    let before = dir.content();
+    let error = Broker::open(&path).unwrap_err();
+    assert!(error.is_corruption() && error.to_string().contains("a link"), "{error}");
+    assert_eq!((error.topic(), error.partition()), (Some("t"), Some(0)));
+    assert_eq!(dir.content(), before, "nothing was touched");
+}
+
+/// The suite `hostile_directory` has found that verifying read all of it, and so did a recovery.
+#[test]
+fn a_log_that_somebody_has_extended_to_a_terabyte_is_not_read_to_its_end() {
+    let dir = TempDir::new("terabyte");
+    let path = dir.path().join("data");
+    let broker = Broker::open(&path).unwrap();
+    send_all(&broker.create_topic("t", TopicConfig::new()).unwrap(), ["a"]).unwrap();
+    broker.close(TIMEOUT).unwrap();
+    drop(broker);
+    std::fs::remove_file(path.join(".kafka_cleanshutdown")).unwrap();
+    let log = path.join("t-0/00000000000000000000.log");
+    std::fs::File::options().write(true).open(&log).unwrap().set_len(1 << 40).unwrap();
+    let broker = Broker::open(&path).unwrap();
+    assert_eq!(values(&broker.topic("t").unwrap().partition(0).unwrap()).unwrap(), [b"a"]);
+    let [recovered] = broker.recovery_report().partitions() else { panic!() };
+    assert!(recovered.cut_bytes() > 1 << 39);
+    assert!(log.metadata().unwrap().len() < 1000);
+}
+
 /// What a forked child does with its parent's broker, each a way to change the directory or to hang.
 type Deed = fn(&Broker) -> ottla::Result<()>;
 
