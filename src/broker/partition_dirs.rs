@@ -124,9 +124,13 @@ fn belongs_to(env: &Environment, dir: &Path, entry: &TopicEntry) -> Result<bool>
         return Ok(false);
     }
     let entries = env.vfs.read_dir(dir).doing("list", dir)?;
-    // What was interrupted may not have come to the topic id.
-    Ok(partition_metadata::check(env.vfs.as_ref(), dir, entry.id).is_ok()
-        || entry.state.makes_directories() && entries.iter().all(is_unfinished))
+    match partition_metadata::check(env.vfs.as_ref(), dir, entry.id) {
+        Ok(()) => Ok(true),
+        // What cannot be read is not somebody else's for that.
+        Err(error) if error.io_error().is_some() => Err(error),
+        // What was interrupted may not have come to the topic id.
+        Err(_) => Ok(entry.state.makes_directories() && entries.iter().all(is_unfinished)),
+    }
 }
 
 /// Whether it is a file that a partition's directory has before it has its topic id.

@@ -377,6 +377,18 @@ pub fn cut_back(context: &LogContext, cut: &Cut, preserved: Option<PathBuf>) -> 
     };
     let mut outcome = Outcome { cut_bytes: 0, quarantined: preserved.into_iter().collect(), kept_bytes };
     let path = context.dir.file(SegmentFile::Log, cut.end.segment);
+    // First what comes later, the last of it first: once a log is cut to its whole batches, and padding alone is cut of
+    // it, nothing tells any more that what follows it was to go.
+    let mut moved = Vec::new();
+    for base in cut.later.iter().rev() {
+        moved.push(move_segment(context, *base, &mut outcome)?);
+    }
+    if !cut.later.is_empty() {
+        outcome.quarantined.extend(moved.into_iter().rev());
+        for dir in [&*context.root, context.dir.path()] {
+            context.dir.vfs().sync_dir(dir).doing("sync", dir)?;
+        }
+    }
     if cut.tail != Tail::Nothing {
         let file = context.dir.vfs().open(&path, OpenMode::Write).doing("open", &path)?;
         if cut.tail == Tail::Data {
@@ -385,12 +397,6 @@ pub fn cut_back(context: &LogContext, cut: &Cut, preserved: Option<PathBuf>) -> 
         // A cut that was not synced can come back whole.
         file.set_len(cut.end.position).doing("cut", &path)?;
         file.sync_all().doing("sync", &path)?;
-    }
-    for base in &cut.later {
-        move_segment(context, *base, &mut outcome)?;
-    }
-    if !cut.later.is_empty() {
-        context.dir.vfs().sync_dir(&context.root).doing("sync", &context.root)?;
     }
     for base in &cut.unproven {
         rebuild_indexes(context, *base)?;
@@ -409,8 +415,8 @@ fn rebuild_indexes(context: &LogContext, base: Offset) -> Result<()> {
     segment.seal(config).map(|_| ())
 }
 
-/// Moves a later segment's log to the root, and removes its indexes.
-fn move_segment(context: &LogContext, base: Offset, outcome: &mut Outcome) -> Result<()> {
+/// Moves a later segment's log to the root, and removes its indexes. Returns where the log is then.
+fn move_segment(context: &LogContext, base: Offset, outcome: &mut Outcome) -> Result<PathBuf> {
     let vfs = context.dir.vfs();
     let log = context.dir.file(SegmentFile::Log, base);
     let size = vfs.open(&log, OpenMode::Read).and_then(|file| file.size()).doing("measure", &log)?;
@@ -424,8 +430,7 @@ fn move_segment(context: &LogContext, base: Offset, outcome: &mut Outcome) -> Re
     vfs.rename(&log, &to).doing("rename", &log)?;
     outcome.cut_bytes += size;
     outcome.kept_bytes += size;
-    outcome.quarantined.push(to);
-    Ok(())
+    Ok(to)
 }
 
 impl Damage {

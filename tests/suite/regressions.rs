@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla::internals::{MemoryVfs, OpenMode, Vfs, open_on};
-use ottla::{Broker, BrokerOptions, ErrorKind, Record, Start, TopicConfig};
+use ottla::{Broker, BrokerOptions, Durability, ErrorKind, Record, Start, TopicConfig};
 
-use crate::support::{ROOT, ScriptedVfs, TempDir, encode_batch, send_all, values};
+use crate::support::{ROOT, ScriptedVfs, TempDir, encode_batch, options, send_all, values};
 
 const LOG: &str = "t-0/00000000000000000000.log";
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -335,4 +335,61 @@ fn a_flush_of_a_topic_says_the_worst_of_its_partitions() {
     _ = producer.send(Record::new("two").partition(1)).unwrap();
     vfs.fail("sync 0000", 0, std::io::ErrorKind::Other);
     assert!(producer.flush().unwrap_err().is_indeterminate());
+}
+
+/// A recovery that was killed between two of its steps had the next one find more: it had cut the padding of a segment,
+/// and not yet moved away what stood behind it.
+#[test]
+fn a_recovery_that_is_interrupted_ends_as_one_that_is_not() {
+    let vfs = MemoryVfs::new();
+    let broker = open_on(options(), Arc::new(vfs.clone()), Path::new(ROOT)).unwrap();
+    let config = TopicConfig::new().segment_bytes(1024).durability(Durability::Os);
+    send_all(&broker.create_topic("t", config).unwrap(), [[1; 900], [2; 900], [3; 900]]).unwrap();
+    std::mem::forget(broker);
+    // The padding is back that the roll has cut and nobody has synced.
+    let left = vfs.restart();
+    let log = left.open(&Path::new(ROOT).join(LOG), OpenMode::Write).unwrap();
+    log.set_len(1024).unwrap();
+    for name in ["t-0/00000000000000000000.log", "t-0/00000000000000000001.log"] {
+        left.open(&Path::new(ROOT).join(name), OpenMode::Write).unwrap().sync_all().unwrap();
+    }
+    let recovered = |vfs: &MemoryVfs| -> ottla::Result<_> {
+        let broker = open_on(options(), Arc::new(vfs.clone()), Path::new(ROOT))?;
+        let found = values(&broker.topic("t")?.partition(0)?)?;
+        std::mem::forget(broker);
+        Ok(found)
+    };
+    assert_eq!(recovered(&left.restart()).unwrap(), [[1; 900]]);
+    let mut interrupted = 0;
+    for call in 0.. {
+        let vfs = left.restart();
+        vfs.stop_after(call);
+        if recovered(&vfs).is_ok() {
+            break;
+        }
+        interrupted += 1;
+        assert_eq!(recovered(&vfs.restart()).unwrap(), [[1; 900]], "killed at call {call}");
+    }
+    assert!(interrupted > 10, "{interrupted}");
+}
+
+/// A deletion that could not read whose directory it was left it where it stood, and said that the topic was deleted: no
+/// topic of that name could be created any more.
+#[test]
+fn a_deletion_that_cannot_read_a_topic_id_does_not_take_the_directory_for_somebody_elses() {
+    for call in ["open partition.metadata", "read partition.metadata", "map partition.metadata"] {
+        let vfs = ScriptedVfs::new();
+        let broker = vfs.open_broker().unwrap();
+        send_all(&broker.create_topic("t", TopicConfig::new()).unwrap(), ["one"]).unwrap();
+        vfs.fail_once(call, 0, std::io::ErrorKind::PermissionDenied);
+        let deleted = broker.delete_topic("t");
+        assert_eq!(broker.topic("t").unwrap_err().kind(), ErrorKind::UnknownTopicOrPartition, "{call}");
+        vfs.fail_no_more();
+        _ = broker.close(TIMEOUT);
+        let again = vfs.open_broker().unwrap();
+        assert_eq!(again.topics().unwrap().len(), 0, "{call}");
+        again
+            .create_topic("t", TopicConfig::new())
+            .unwrap_or_else(|error| panic!("{call}: {deleted:?}, {error}"));
+    }
 }
