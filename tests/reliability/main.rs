@@ -11,6 +11,7 @@ mod appender;
 mod bitflip;
 mod child;
 mod crew;
+mod deeds;
 mod dice;
 mod figures;
 #[path = "../suite/giving_back.rs"]
@@ -20,15 +21,19 @@ mod giving_back;
 #[expect(dead_code, unused_imports, reason = "its own tests run there")]
 mod handing_over;
 mod hostile_directory;
+mod image_class;
 mod kill9;
 mod ledger;
-mod oracle;
+mod look;
+mod model;
 mod opening;
+mod oracle;
 mod posix;
 mod processes;
 mod real_faults;
 mod recipe;
 mod record_id;
+mod recoveries;
 mod report;
 mod runner;
 mod scratch;
@@ -38,6 +43,7 @@ mod sim_crash;
 mod sim_errors;
 mod sim_kafka;
 mod specimen;
+mod step;
 #[path = "../suite/support.rs"]
 #[expect(dead_code, reason = "the other suites use all of it")]
 mod support;
@@ -50,6 +56,7 @@ use runner::Suite;
 const SUITES: &[Suite] = &[
     Suite { name: "sim_crash", run: sim_crash::run_suite },
     Suite { name: "sim_errors", run: sim_errors::run_suite },
+    Suite { name: "model", run: model::run_suite },
     Suite { name: "sim_kafka", run: sim_kafka::run_suite },
     Suite { name: "bitflip", run: bitflip::run },
     Suite { name: "hostile_directory", run: hostile_directory::run },

@@ -1,46 +1,100 @@
 //! What must be left, whatever has happened: everything promised, a prefix of what was sent, and nothing else.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ottla::inspect::Severity;
-use ottla::internals::{CrashProfile, MemoryVfs, Vfs, open_on, salvage_on, verify_on};
-use ottla::{Broker, ErrorKind, Record};
+use ottla::internals::{MemoryVfs, Vfs, open_on, salvage_on, verify_on};
+use ottla::{Broker, ErrorKind, ManualClock, Record, TopicConfig};
 
-use crate::service::open;
-use crate::support::{ROOT, options, values};
-use crate::told::{End, Told, config, split};
+use crate::look::{check_positions, scan_and_look_up, values_of};
+use crate::service::NOON;
+use crate::support::{ROOT, options, tree};
+use crate::told::{End, Sent, Told, config, split};
 
-/// Everything promised is there, what is there is a prefix of what was sent, and nothing else is.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Opens what a service has left.
+pub fn open(vfs: &MemoryVfs, told: &Told) -> ottla::Result<Broker> {
+    let clock = ManualClock::at(NOON + 3_600_000);
+    let options = options().clock(clock.clock()).adopt(told.was_kafkas);
+    open_on(options, Arc::new(vfs.clone()), Path::new(ROOT))
+}
+
+/// Everything promised is there, what is there is a prefix of what was sent, and nothing else is; and it goes on.
 pub fn check(vfs: &MemoryVfs, told: &Told, end: End, what: &str) {
-    assert_verified(vfs, what);
-    let broker = open(vfs).unwrap_or_else(|error| panic!("{what}: {error}"));
-    for (name, sent) in &told.topics {
-        let (topic_name, partition) = split(name);
-        let topic = match broker.topic(topic_name) {
+    check_verified(vfs, what);
+    let broker = open(vfs, told).unwrap_or_else(|error| panic!("{what}: {error}"));
+    check_records(&broker, told, end, what);
+    go_on(&broker, told, what);
+    broker.close(TIMEOUT).unwrap_or_else(|error| panic!("{what}: {error}"));
+    drop(broker);
+    let before = logs(vfs);
+    let again = open(vfs, told).unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert!(again.recovery_report().is_clean(), "{what}: {:?}", again.recovery_report());
+    assert_eq!(logs(vfs), before, "{what}: opening it again has changed a log");
+    crate::service::end_process(vfs, again);
+}
+
+/// Every log with its bytes.
+fn logs(vfs: &MemoryVfs) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = tree(vfs, Path::new(ROOT));
+    files.retain(|path, _| path.extension().is_some_and(|extension| extension == "log"));
+    files
+}
+
+fn check_records(broker: &Broker, told: &Told, end: End, what: &str) {
+    for (place, sent) in &told.topics {
+        let (name, number) = split(place);
+        let topic = match broker.topic(name) {
             Ok(topic) => topic,
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::UnknownTopicOrPartition);
-                assert!(!sent.created || told.maybe_deleted.contains(name), "{what}: topic {name} is lost");
+                assert!(is_excused(told, sent, name), "{what}: topic {name} is lost");
                 continue;
             }
         };
-        if let Some((config, perhaps)) = told.altered.get(topic_name) {
+        if let Some((config, perhaps)) = told.altered.get(name) {
             let found = topic.config();
             assert!(found == *config || Some(&found) == perhaps.as_ref(), "{what}: {found:?}");
         }
-        let partition = topic.partition(partition).unwrap_or_else(|error| panic!("{what}: {error}"));
-        let found = values(&partition).unwrap_or_else(|error| panic!("{what}: {error}"));
-        assert!(sent.values.starts_with(&found), "{what}: {name} holds what was never sent: {found:?}");
-        let promised = told.promised(name, end);
-        assert!(found.len() >= promised, "{what}: {name} has {} records of {promised}", found.len());
-        let torn = sent.batches.iter().find(|batch| batch.start < found.len() && found.len() < batch.end);
-        assert_eq!(torn, None, "{what}: {name} holds {} records", found.len());
+        let what = format!("{what}: {place}");
+        let Ok(partition) = topic.partition(number) else {
+            assert!(!sent.created, "{what} is lost");
+            continue;
+        };
+        let found = scan_and_look_up(&partition, &what).unwrap_or_else(|error| panic!("{what}: {error}"));
+        check_prefix(sent, &found, told.promised(place, end), &what);
+        let still = Sent { values: found, ..sent.clone() };
+        check_positions(&partition, &still, &what);
     }
-    let names: Vec<_> = broker.topics().unwrap().iter().map(|topic| topic.name().to_owned()).collect();
-    assert!(names.iter().all(|name| told.topics.contains_key(name.as_str())), "{what}: {names:?}");
+    let topics = broker.topics().unwrap();
+    let unknown = |name: &str| !told.topics.keys().any(|place| split(place).0 == name);
+    let made_up = topics.iter().find(|topic| unknown(topic.name()));
+    assert!(made_up.is_none(), "{what}: {made_up:?} was never made, or deleted");
+}
+
+/// Whether a topic may not be there.
+fn is_excused(told: &Told, sent: &Sent, name: &str) -> bool {
+    !sent.created || told.maybe_deleted.contains(name)
+}
+
+fn check_prefix(sent: &Sent, found: &[Vec<u8>], promised: usize, what: &str) {
+    let values = |values: &[Vec<u8>]| values.iter().map(|value| Value::of(value)).collect::<Vec<_>>();
+    let (sent_values, found_values) = (values(&sent.values), values(found));
+    assert!(
+        sent.values.starts_with(found),
+        "{what} holds what was never sent: {found_values:?} of {sent_values:?}"
+    );
+    assert!(found.len() >= promised, "{what} has {} records of {promised}", found.len());
+    let torn = sent.batches.iter().find(|batch| batch.start < found.len() && found.len() < batch.end);
+    assert_eq!(torn, None, "{what} holds {} records", found.len());
+}
+
+/// Whatever is left can be written to, and changed.
+fn go_on(broker: &Broker, told: &Told, what: &str) {
     for name in told.topics.keys().map(|place| split(place).0) {
         let topic = broker.topic(name).or_else(|_| broker.create_topic(name, config(name))).unwrap();
         for partition in 0..topic.partition_count() {
@@ -49,18 +103,56 @@ pub fn check(vfs: &MemoryVfs, told: &Told, end: End, what: &str) {
     }
     for name in told.altered.keys() {
         // Nothing of partitions that did not come stands in the way of others.
-        let config = broker.topic(name).unwrap().config();
+        let config: TopicConfig = broker.topic(name).unwrap().config();
         let more = config.clone().partitions(broker.topic(name).unwrap().partition_count() + 3);
         broker.alter_topic(name, more).unwrap_or_else(|error| panic!("{what}: {error}"));
     }
-    broker.close(Duration::from_secs(10)).unwrap_or_else(|error| panic!("{what}: {error}"));
-    assert!(open(vfs).unwrap().recovery_report().is_clean(), "{what}");
+}
+
+/// What stands in every topic: its configuration, and the values of its partitions.
+pub type Contents = BTreeMap<String, (TopicConfig, Vec<Vec<Value>>)>;
+
+/// A value, short enough for a message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Value {
+    len: usize,
+    crc: u32,
+}
+
+impl Value {
+    fn of(bytes: &[u8]) -> Self {
+        Self { len: bytes.len(), crc: crc32fast::hash(bytes) }
+    }
+}
+
+impl std::fmt::Debug for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}#{:x}", self.len, self.crc)
+    }
+}
+
+pub fn contents(broker: &Broker, what: &str) -> Contents {
+    let content = |topic: ottla::Topic| {
+        let read = |partition| -> Vec<Value> {
+            let values = values_of(&partition, what).unwrap_or_else(|error| panic!("{what}: {error}"));
+            values.iter().map(|value| Value::of(value)).collect()
+        };
+        let values = topic.partitions().map(read).collect();
+        (topic.name().to_owned(), (topic.config(), values))
+    };
+    broker.topics().unwrap().into_iter().map(content).collect()
+}
+
+/// Whether the directory is ours, and nobody else's.
+fn is_ours(vfs: &MemoryVfs) -> bool {
+    let names = vfs.read_dir(Path::new(ROOT)).unwrap_or_default();
+    let holds = |name: &str| names.iter().any(|entry| entry.name == name);
+    holds("ottla.manifest") && !holds("meta.properties")
 }
 
 /// What a power cut leaves is no damage.
-fn assert_verified(vfs: &MemoryVfs, what: &str) {
-    let names = vfs.read_dir(Path::new(ROOT)).unwrap_or_default();
-    if names.iter().any(|entry| entry.name == "ottla.manifest") {
+fn check_verified(vfs: &MemoryVfs, what: &str) {
+    if is_ours(vfs) {
         let report = verify_on(Arc::new(vfs.clone()), Path::new(ROOT)).unwrap();
         assert!(report.is_sound(), "{what}: {:#?}", report.findings);
     }
@@ -68,75 +160,25 @@ fn assert_verified(vfs: &MemoryVfs, what: &str) {
 
 /// Whatever the power cut has left, what was promised is in the salvaged directory, too.
 pub fn check_salvaged(vfs: &MemoryVfs, told: &Told, what: &str) {
-    let what = format!("{what}, salvaged");
-    let names = vfs.read_dir(Path::new(ROOT)).unwrap_or_default();
-    if !names.iter().any(|entry| entry.name == "ottla.manifest") {
+    if !is_ours(vfs) {
         return;
     }
+    let what = format!("{what}, salvaged");
     let (vfs, out) = (vfs.fork(), Path::new("/out"));
     let report = salvage_on(Arc::new(vfs.clone()), Path::new(ROOT), out);
     let report = report.unwrap_or_else(|error| panic!("{what}: {error}"));
     let lost = report.left.iter().find(|left| left.severity == Severity::Damage);
     assert_eq!(lost, None, "{what}");
     let broker = open_on(options(), Arc::new(vfs), out).unwrap_or_else(|error| panic!("{what}: {error}"));
-    for (name, sent) in &told.topics {
-        let (topic, partition) = split(name);
-        let Ok(topic) = broker.topic(topic) else {
-            assert!(!sent.created || told.maybe_deleted.contains(name), "{what}: topic {name} is lost");
+    for (place, sent) in &told.topics {
+        let (name, partition) = split(place);
+        let Ok(topic) = broker.topic(name) else {
+            assert!(is_excused(told, sent, name), "{what}: topic {name} is lost");
             continue;
         };
-        let found =
-            values(&topic.partition(partition).unwrap()).unwrap_or_else(|error| panic!("{what}: {error}"));
-        assert!(sent.values.starts_with(&found), "{what}: {name} holds what was never sent: {found:?}");
-        let promised = told.promised(name, End::PowerCut);
-        assert!(found.len() >= promised, "{what}: {name} has {} records of {promised}", found.len());
+        let what = format!("{what}: {place}");
+        let found = values_of(&topic.partition(partition).unwrap(), &what);
+        let found = found.unwrap_or_else(|error| panic!("{what}: {error}"));
+        check_prefix(sent, &found, told.promised(place, End::PowerCut), &what);
     }
-}
-
-/// What one life has shown to a reader, or acknowledged, outlives the power cut that ends it.
-pub fn check_power_cut_after_recovery(vfs: &MemoryVfs, told: &Told, seed: u64, what: &str) -> usize {
-    let broker = open(vfs).unwrap_or_else(|error| panic!("{what}: {error}"));
-    let mut shown = BTreeMap::new();
-    // At once, and then after an append, with which a new leader epoch begins.
-    for image in vfs.images(CrashProfile::Strict, 1, seed) {
-        let again =
-            open(&image.vfs).unwrap_or_else(|error| panic!("{what}, recovered, then the power: {error}"));
-        for topic in broker.topics().unwrap() {
-            let found = |broker: &Broker| {
-                let topic = broker.topic(topic.name()).unwrap();
-                let values: Vec<_> =
-                    topic.partitions().map(|partition| values(&partition).unwrap()).collect();
-                (topic.config(), values)
-            };
-            let what = format!("{what}, recovered, then the power: {}", topic.name());
-            assert_eq!(found(&again), found(&broker), "{what}");
-        }
-        std::mem::forget(again);
-    }
-    for name in told.topics.keys() {
-        let (topic, number) = split(name);
-        let Ok(topic) = broker.topic(topic) else { continue };
-        let mut found = values(&topic.partition(number).unwrap()).unwrap();
-        let record = Record::new("goes on").partition(number);
-        topic.producer().synced().send(record).unwrap().wait().unwrap();
-        found.push(b"goes on".to_vec());
-        shown.insert(*name, found);
-    }
-    std::mem::forget(broker);
-    let mut images = 0;
-    for (profile, budget) in
-        [(CrashProfile::Strict, 1), (CrashProfile::Ordered, 1), (CrashProfile::Adversarial, 2)]
-    {
-        for image in vfs.images(profile, budget, seed) {
-            let what = format!("{what}, recovered, then the power: {profile:?}, {}", image.description);
-            let broker = open(&image.vfs).unwrap_or_else(|error| panic!("{what}: {error}"));
-            for (name, shown) in &shown {
-                let (topic, number) = split(name);
-                let partition = broker.topic(topic).unwrap().partition(number).unwrap();
-                assert_eq!(&values(&partition).unwrap(), shown, "{what}: {name}");
-            }
-            images += 1;
-        }
-    }
-    images
 }

@@ -1,134 +1,375 @@
-//! A service in its lives: what it does with its broker, writing down what it is told.
+//! A service in its lives: what it does with its broker, writing down what it is told, and how it goes on after failures.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla::internals::{MemoryVfs, open_on, open_ticked_on};
-use ottla::{Broker, ManualClock, Record, Topic, TopicConfig};
+use ottla::internals::{CrashProfile, Fault, MemoryVfs, Operation, open_on, open_ticked_on};
+use ottla::{Broker, Delivery, ErrorKind, ManualClock, Partition, Result, Topic};
 
+use crate::look::{check_positions, values_of};
+use crate::step::Step;
 use crate::support::{ROOT, options};
-use crate::told::{INTERVAL, Outcome, Told, is_synced, split};
+use crate::told::{End, Outcome, Place, Told, split};
 
-/// What a service does in its lives, and what it was told.
-pub struct Service<'a> {
-    pub vfs: &'a MemoryVfs,
-    pub broker: Broker,
+/// What the clock says at first.
+pub const NOON: i64 = 1_700_000_000_000;
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A program, its directory, and what it was told.
+pub struct Service {
+    pub vfs: MemoryVfs,
     pub clock: ManualClock,
-    pub told: &'a mut Told,
-    /// How it opens its broker.
-    pub open: Opening,
+    pub told: Told,
+    /// `None` while it cannot be opened.
+    broker: Option<Broker>,
+    /// Whether ticks come as soon as threads would do what is due.
+    is_ticked: bool,
+    /// What nobody has waited for yet, with the numbers of the records.
+    pub left: Vec<(Place, std::ops::Range<usize>, Delivery)>,
+    /// Whether a call has failed since the directory was opened.
+    is_excused: bool,
+    /// What the one is called that is run, for the messages.
+    what: String,
 }
 
-pub type Opening = fn(&MemoryVfs, &ManualClock) -> ottla::Result<Broker>;
-
-impl Service<'_> {
-    pub fn topic(&mut self, name: &'static str) -> ottla::Result<Topic> {
-        self.told.topics.entry(name).or_default();
-        let topic = self.broker.ensure_topic(split(name).0, self.told.config(name))?;
-        self.told.topics.entry(name).or_default().created = true;
-        Ok(topic)
+impl Service {
+    pub fn begin(vfs: &MemoryVfs, told: Told, is_ticked: bool, what: impl Into<String>) -> Self {
+        let (vfs, clock) = (vfs.clone(), ManualClock::at(NOON));
+        let mut service = Self {
+            vfs,
+            clock,
+            told,
+            broker: None,
+            is_ticked,
+            left: Vec::new(),
+            is_excused: false,
+            what: what.into(),
+        };
+        let opened = service.open();
+        service.check_reason("opening", opened);
+        service
     }
 
-    /// Sends records of these sizes, and waits for the last one.
-    pub fn send(&mut self, name: &'static str, sizes: &[usize]) -> Outcome {
-        let topic = self.topic(name)?;
-        let mut deliveries = Vec::new();
-        for size in sizes {
-            let sent = self.told.topics.entry(name).or_default();
-            let number = u8::try_from(sent.values.len()).unwrap();
-            let value = vec![number + 1; *size];
-            let delivery = topic.producer().send(Record::new(&value).partition(split(name).1))?;
-            assert_eq!(delivery.offset(), sent.values.len() as u64);
-            sent.values.push(value);
-            deliveries.push(delivery);
+    /// Takes every step, as far as the process lives, whatever becomes of the one before.
+    pub fn take_all(&mut self, steps: &[Step]) {
+        for step in steps {
+            if self.vfs.is_stopped() {
+                return;
+            }
+            self.take(step);
         }
-        // The last first: it leads for all of them.
-        deliveries.reverse();
-        let outcomes: Vec<_> =
-            deliveries.into_iter().map(|delivery| (delivery.offset(), delivery.wait())).collect();
-        outcomes.into_iter().rev().try_for_each(|(offset, outcome)| self.told.outcome(name, offset, outcome))
     }
 
-    /// Sends records of these sizes as one batch, and waits for it.
-    pub fn send_batch(&mut self, name: &'static str, sizes: &[usize]) -> Outcome {
-        let topic = self.topic(name)?;
-        let sent = self.told.topics.entry(name).or_default();
-        let first = sent.values.len();
-        let numbered = (first..).zip(sizes);
-        let values: Vec<_> =
-            numbered.map(|(number, size)| vec![u8::try_from(number + 1).unwrap(); *size]).collect();
-        let records: Vec<_> = values.iter().map(Record::new).collect();
-        let delivery = topic.producer().send_batch(&records)?;
-        sent.values.extend(values);
-        sent.batches.push(first..first + sizes.len());
-        let outcome = delivery.wait();
-        let acknowledged = outcome.is_ok();
-        self.told.outcome(name, first as u64, outcome)?;
-        if acknowledged {
-            self.told.topics.entry(name).or_default().acknowledged = first + sizes.len();
+    pub fn take(&mut self, step: &Step) {
+        if self.broker.is_none() {
+            let opened = self.open();
+            self.check_reason("opening again", opened);
+        }
+        if self.broker.is_some() && self.is_possible(step) {
+            let outcome = self.attempt(step);
+            let failed = outcome.is_err();
+            self.check_reason(&format!("{step:?}"), outcome);
+            if failed && !self.vfs.is_stopped() {
+                self.mend_all();
+            }
+        }
+    }
+
+    /// Whether the partition of a step is there, or will be once its topic is made.
+    fn is_possible(&self, step: &Step) -> bool {
+        let Some((name, number)) = step.place().map(split) else { return true };
+        let topic = self.broker().and_then(|broker| broker.topic(name));
+        number == 0 || topic.is_ok_and(|topic| number < topic.partition_count())
+    }
+
+    /// Nothing fails for no reason.
+    fn check_reason(&mut self, what: &str, outcome: Outcome) {
+        self.is_excused |= self.vfs.failed_call().is_some();
+        if let Err(error) = outcome {
+            assert!(self.is_excused, "{}: {what}: {error}", self.what);
+        }
+    }
+
+    fn attempt(&mut self, step: &Step) -> Outcome {
+        match step {
+            Step::Send(place, sizes) => self.send(place, sizes),
+            Step::Leave(place, sizes) => self.leave(place, sizes),
+            Step::Batch(place, sizes) => self.send_batch(place, sizes),
+            Step::Expect(place, size) => self.expect(place, *size),
+            Step::Await(place, size, panics) => self.await_one(place, *size, *panics),
+            Step::Flush(topic) => self.flush(topic),
+            Step::Sync(topic) => self.sync(topic),
+            Step::Create(topic) => self.topic(topic).map(|_| ()),
+            Step::Delete(topic) => self.delete(topic),
+            Step::Alter(topic, change) => self.alter(topic, change.1),
+            Step::Grow(topic) => self.grow(topic),
+            Step::Close => self.close(),
+            Step::Reopen => self.reopen(),
+            Step::Mend(place) => self.mend(place),
+            Step::Look => self.look_at_all(),
+            Step::Tick => self.broker()?.tick().map(|_| ()),
+            Step::Advance(time) => {
+                self.clock.advance(*time);
+                Ok(())
+            }
+            Step::SetWall(offset) => {
+                self.clock.set_wall(NOON + offset);
+                Ok(())
+            }
+            Step::PassInterval(place) => self.pass_interval(place),
+            Step::Overdue(place) => self.overdue(place),
+            Step::FailSync => {
+                self.vfs.fail_next(Operation::SyncData, Fault::Io);
+                Ok(())
+            }
+            Step::Fail(call, fault, repeat) => {
+                self.is_excused |= self.vfs.failed_call().is_some();
+                self.vfs.fail_nth(*call, *fault, *repeat);
+                Ok(())
+            }
+            Step::Heal => {
+                self.heal();
+                self.kill()
+            }
+            Step::Kill => self.kill(),
+            Step::PowerCut(profile, number) => {
+                self.lose_power(*profile, *number);
+                self.open()
+            }
+        }
+    }
+
+    // ---- Lives ----
+
+    pub fn broker(&self) -> Result<Broker> {
+        // It is there, or no step is taken.
+        Ok(self.broker.clone().unwrap_or_else(|| panic!("{}: no broker", self.what)))
+    }
+
+    /// Opens the directory, and looks at what there is.
+    fn open(&mut self) -> Outcome {
+        let options = options().clock(self.clock.clock()).adopt(self.told.was_kafkas);
+        let vfs = Arc::new(self.vfs.clone());
+        let open = if self.is_ticked { open_ticked_on } else { open_on };
+        let broker = open(options, vfs, Path::new(ROOT))?;
+        self.broker = Some(broker);
+        self.is_excused = false;
+        self.settle();
+        Ok(())
+    }
+
+    fn close(&mut self) -> Outcome {
+        let Some(broker) = self.broker.take() else { return Ok(()) };
+        let closed = broker.close(TIMEOUT);
+        self.wait_for_left();
+        match closed {
+            Ok(()) => self.told.synced(None),
+            Err(_) if self.end_is() == End::PowerCut => self.told.cut_power(),
+            Err(_) => {}
+        }
+        closed
+    }
+
+    fn reopen(&mut self) -> Outcome {
+        let closed = self.close();
+        let opened = self.open();
+        closed.and(opened)
+    }
+
+    fn kill(&mut self) -> Outcome {
+        if self.end_is() == End::PowerCut {
+            self.told.cut_power();
+        }
+        self.live_on(self.vfs.restart());
+        self.open()
+    }
+
+    /// Of what may be on the disk then one is there.
+    pub fn lose_power(&mut self, profile: CrashProfile, number: u64) {
+        const BUDGET: usize = 8;
+        let images: Vec<_> = self.vfs.images(profile, BUDGET, number).collect();
+        let which = usize::try_from(number).unwrap() % images.len();
+        self.told.cut_power();
+        self.live_on(images[which].vfs.clone());
+    }
+
+    fn live_on(&mut self, left: MemoryVfs) {
+        self.end_life();
+        self.vfs = left;
+    }
+
+    /// The process ends; what it leaves, and what it was told.
+    pub fn end(mut self) -> (MemoryVfs, Told) {
+        if self.end_is() == End::PowerCut {
+            self.told.cut_power();
+        }
+        let vfs = self.vfs.restart();
+        self.end_life();
+        (vfs, self.told.clone())
+    }
+
+    /// The process is gone: nothing of it is closed in order.
+    fn end_life(&mut self) {
+        self.left.clear();
+        if let Some(broker) = self.broker.take() {
+            end_process(&self.vfs, broker);
+        }
+    }
+
+    /// What a disk has failed to sync is as good as lost in a power cut.
+    pub fn end_is(&self) -> End {
+        if self.vfs.has_failed_to_sync() { End::PowerCut } else { End::Kill }
+    }
+
+    // ---- What there is ----
+
+    /// What an opening has left of every topic is what there is from now on.
+    fn settle(&mut self) {
+        let broker = self.broker().unwrap();
+        let places: Vec<_> = self.told.topics.keys().copied().collect();
+        for place in places {
+            let (name, number) = split(place);
+            let Ok(topic) = broker.topic(name) else {
+                let is_lost = self.told.topics.get(place).is_some_and(|sent| sent.created);
+                assert!(
+                    !is_lost || self.told.maybe_deleted.contains(name),
+                    "{}: topic {name} is lost",
+                    self.what
+                );
+                self.told.forget(name);
+                continue;
+            };
+            self.told.maybe_deleted.remove(name);
+            if let Some((config, perhaps)) = self.told.altered.get_mut(name) {
+                let found = topic.config();
+                assert!(found == *config || Some(&found) == perhaps.as_ref(), "{}: {found:?}", self.what);
+                (*config, *perhaps) = (found, None);
+            }
+            match topic.partition(number) {
+                Ok(partition) => self.look(place, &partition, End::Kill),
+                Err(_) => _ = self.told.topics.remove(place),
+            }
+        }
+    }
+
+    /// Holds a partition that was opened or mended against what was told, and takes what there is for certain.
+    fn look(&mut self, place: Place, partition: &Partition, end: End) {
+        let what = format!("{}: {place}", self.what);
+        let count = usize::try_from(partition.high_watermark()).unwrap();
+        let promised = self.told.promised(place, end);
+        assert!(count >= promised, "{what} has {count} records of {promised}");
+        let sent = self.told.sent(place);
+        assert!(count <= sent.values.len(), "{what} has {count} records of {}", sent.values.len());
+        let torn = sent.batches.iter().find(|batch| batch.start < count && count < batch.end);
+        assert_eq!(torn, None, "{what} has {count} records");
+        self.told.settle(place, count);
+        self.read(place, partition, &what);
+    }
+
+    /// What can be read is what was told.
+    fn read(&mut self, place: Place, partition: &Partition, what: &str) {
+        let sent = self.told.sent(place);
+        match values_of(partition, what) {
+            Ok(found) => {
+                assert!(sent.values.starts_with(&found), "{what} holds what was never sent: {found:?}");
+                assert!(found.len() >= sent.acknowledged, "{what} shows {} records", found.len());
+                check_positions(partition, sent, what);
+            }
+            Err(error) => {
+                assert!(self.is_excused || self.vfs.failed_call().is_some(), "{what}: {error}");
+            }
+        }
+    }
+
+    fn look_at_all(&mut self) -> Outcome {
+        let places: Vec<_> = self.told.topics.keys().copied().collect();
+        for place in places {
+            let (topic, number) = split(place);
+            let Ok(partition) = self.broker()?.topic(topic).and_then(|topic| topic.partition(number)) else {
+                continue;
+            };
+            let what = format!("{}: {place}, looked at", self.what);
+            self.read(place, &partition, &what);
         }
         Ok(())
     }
 
-    pub fn delete(&mut self, name: &'static str) -> Outcome {
-        self.told.maybe_deleted.insert(name);
-        self.broker.delete_topic(name)?;
-        self.told.maybe_deleted.remove(name);
-        self.told.topics.remove(name);
-        Ok(())
-    }
+    // ---- After failures ----
 
-    /// Alters a topic, its number of partitions perhaps; after a failure it goes on as it was.
-    pub fn alter(&mut self, name: &'static str, change: fn(TopicConfig) -> TopicConfig) -> Outcome {
-        self.topic(name)?;
-        let before = self.told.config(name);
-        let after = change(before.clone());
-        self.told.altered.insert(name, (before.clone(), Some(after.clone())));
-        self.broker.alter_topic(name, after.clone())?;
-        if is_synced(&before) || is_synced(&after) {
-            let places = self.told.topics.iter_mut().filter(|(place, _)| split(place).0 == name);
-            places.for_each(|(_, sent)| sent.synced = sent.acknowledged);
+    /// Reopens what has failed, if it can be.
+    fn mend_all(&mut self) {
+        self.wait_for_left();
+        let places: Vec<_> = self.told.topics.keys().copied().collect();
+        for place in places {
+            // What is not mended stays as it is.
+            _ = self.broker.is_some().then(|| self.mend(place));
         }
-        self.told.altered.insert(name, (after, None));
+    }
+
+    /// The disk works again: everything can be read, and the directory be opened anew.
+    pub fn heal(&mut self) {
+        self.vfs.fail_no_more();
+        if self.broker.is_some() {
+            let looked = self.look_at_all();
+            assert!(looked.is_ok(), "{}: {looked:?}", self.what);
+            // What has failed before may be told now.
+            _ = self.close();
+        }
+        let opened = self.open();
+        assert!(opened.is_ok(), "{}: healed, and cannot be opened: {opened:?}", self.what);
+    }
+
+    fn mend(&mut self, place: Place) -> Outcome {
+        self.wait_for_left();
+        let (topic, number) = split(place);
+        let partition = self.broker()?.topic(topic).and_then(|topic| topic.partition(number));
+        if let Ok(partition) = partition
+            && partition.reopen()?.is_some()
+        {
+            self.told.failures.poisons += 1;
+            self.look(place, &partition, End::PowerCut);
+        }
         Ok(())
     }
 
-    pub fn reopen(&mut self) -> Outcome {
-        self.broker.close(Duration::from_secs(10))?;
-        self.told.topics.values_mut().for_each(|sent| sent.synced = sent.acknowledged);
-        self.broker = (self.open)(self.vfs, &self.clock)?;
-        Ok(())
+    /// Learns what became of the records that nobody has waited for.
+    pub fn wait_for_left(&mut self) {
+        for (place, numbers, delivery) in std::mem::take(&mut self.left) {
+            self.told.outcome(place, numbers, &delivery.wait());
+        }
     }
 
-    /// Has everything synced that was sent to a topic.
-    pub fn sync(&mut self, name: &'static str) -> Outcome {
-        self.topic(name)?.producer().synced().flush()?;
-        let sent = self.told.topics.entry(name).or_default();
-        sent.synced = sent.acknowledged;
-        Ok(())
-    }
-
-    /// Lets the interval of an interval topic pass, and learns from the next record whether the sync has failed.
-    pub fn pass_interval(&mut self, name: &'static str) -> Outcome {
-        self.clock.advance(INTERVAL);
-        self.broker.tick()?;
-        let synced = self.told.topics.entry(name).or_default().acknowledged;
-        self.send(name, &[30])?;
-        self.told.topics.entry(name).or_default().synced = synced;
-        Ok(())
+    /// The topic, which is made if it is not there, and left alone if nobody knows.
+    pub fn topic(&mut self, place: Place) -> Result<Topic> {
+        let (broker, name) = (self.broker()?, split(place).0);
+        match broker.topic(name) {
+            Err(error)
+                if error.kind() == ErrorKind::UnknownTopicOrPartition
+                    && !self.told.maybe_deleted.contains(name) =>
+            {
+                self.told.sent(place);
+                let topic = broker.create_topic(name, self.told.config(name))?;
+                self.told.sent(place).created = true;
+                Ok(topic)
+            }
+            found => {
+                let topic = found?;
+                self.told.sent(place).created |= topic.partition(split(place).1).is_ok();
+                Ok(topic)
+            }
+        }
     }
 }
 
-pub fn open(vfs: &MemoryVfs) -> ottla::Result<Broker> {
-    open_at(vfs, &ManualClock::at(1_700_000_000_000))
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.end_life();
+    }
 }
 
-pub fn open_at(vfs: &MemoryVfs, clock: &ManualClock) -> ottla::Result<Broker> {
-    open_on(options().clock(clock.clock()), Arc::new(vfs.clone()), Path::new(ROOT))
-}
-
-/// As with threads that do what follows a roll, in the ticks of the script.
-pub fn open_ticked(vfs: &MemoryVfs, clock: &ManualClock) -> ottla::Result<Broker> {
-    open_ticked_on(options().clock(clock.clock()), Arc::new(vfs.clone()), Path::new(ROOT))
+/// Ends a process: its broker reaches the disk no more.
+pub fn end_process(vfs: &MemoryVfs, broker: Broker) {
+    vfs.stop_after(0);
+    drop(broker);
 }

@@ -1,133 +1,376 @@
-//! What services do in the crash suites: small, and among them everything that a broker does to its files.
+//! What services do in the crash suites: a few steps each, and among them everything that a broker does to its files.
 
-use std::time::Duration;
+use ottla::Durability::{Os, Synced};
+use ottla::internals::CrashProfile::{Adversarial, Ordered, Prefix, Strict};
 
-use ottla::internals::MemoryVfs;
-use ottla::{Durability, ManualClock, Record};
+use crate::step::Step::{
+    Await, Create, Delete, Expect, FailSync, Flush, Look, Mend, Overdue, PassInterval, Reopen, Sync, Tick,
+};
+use crate::step::{advance, alter, batch, leave, send};
+use crate::workload::{Left, Workload};
 
-use crate::service::{Service, open_at, open_ticked};
-use crate::told::{INTERVAL, Outcome, Told};
+/// All of them.
+pub fn workloads() -> Vec<Workload> {
+    [appending(), levels(), rolling(), topics(), altering(), failing(), lives(), recoveries(), takeovers()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
 
-pub type Script = fn(&mut Service<'_>) -> Outcome;
+fn appending() -> Vec<Workload> {
+    vec![
+        Workload::new("appends", [send("a", &[10]), send("a", &[600, 20]), send("a", &[5])]),
+        Workload::new(
+            "batches",
+            [batch("a", &[300, 200, 10]), batch("a", &[400, 400]), batch("a", &[700]), send("a", &[5])],
+        ),
+        Workload::new(
+            "batches of several sectors",
+            [batch("a", &[900]), batch("a", &[400, 450]), send("a", &[10]), batch("a", &[300, 300, 300])],
+        ),
+        Workload::new(
+            "conditional",
+            [Expect("a", 10), Expect("a", 300), send("a", &[20]), Expect("a", 700), Expect("b", 10), Look],
+        ),
+        Workload::new(
+            "nobody waits",
+            [
+                send("a", &[100]),
+                leave("a", &[200]),
+                leave("a", &[900]),
+                Flush("a"),
+                leave("a", &[30, 40]),
+                Reopen,
+            ],
+        ),
+        Workload::new(
+            "nobody waits, and closes",
+            [
+                leave("a", &[200, 300]),
+                leave("b", &[10]),
+                leave("a", &[600]),
+                Reopen,
+                leave("os", &[10]),
+                Reopen,
+            ],
+        ),
+        Workload::new(
+            "awaited",
+            [
+                Await("a", 10, false),
+                Await("a", 500, true),
+                leave("a", &[30]),
+                Await("os", 20, true),
+                Tick,
+                Look,
+            ],
+        )
+        .ticked(),
+        Workload::new(
+            "gzip",
+            [send("gzip", &[700, 80]), batch("gzip", &[450, 450]), send("gzip", &[10]), Reopen],
+        ),
+        Workload::new(
+            "snappy and lz4",
+            [
+                send("snappy", &[300]),
+                batch("lz4", &[450, 450]),
+                send("snappy", &[900, 20]),
+                send("lz4", &[4]),
+            ],
+        ),
+        Workload::new(
+            "zstd, not synced",
+            [send("zstd", &[300, 20]), Sync("zstd"), batch("zstd", &[450, 450]), send("zstd", &[30]), Reopen],
+        ),
+    ]
+}
 
-pub const WORKLOADS: [(&str, Script); 11] = [
-    ("alter", |service| {
-        service.send("os", &[100])?;
-        service.send("os", &[600, 500])?;
-        _ = service.alter("os", |config| config.durability(Durability::Synced).segment_bytes(4096));
-        service.send("os", &[700])?;
-        service.send("os", &[300])?;
-        _ = service.alter("os", |config| config.durability(Durability::Os).segment_bytes(1024));
-        service.send("os", &[900])?;
-        service.reopen()?;
-        service.alter("os", |config| config.durability(Durability::Synced))?;
-        service.send("os", &[10])
-    }),
-    ("grow", |service| {
-        service.send("a", &[10])?;
-        let grown = service.alter("a", |config| config.partitions(2));
-        service.send("a", &[20])?;
-        if grown.is_ok() {
-            service.send("a/1", &[30])?;
-        }
-        let grown = service.alter("a", |config| config.partitions(4).durability(Durability::Os));
-        if grown.is_ok() {
-            service.send("a/3", &[40])?;
-            service.send("a/1", &[40])?;
-        }
-        service.reopen()?;
-        service.alter("a", |config| config.partitions(5).durability(Durability::Synced))?;
-        service.send("a/4", &[50, 60])?;
-        service.send("a", &[10])
-    }),
-    ("os", |service| {
-        service.send("os", &[100])?;
-        service.send("os", &[600, 500])?;
-        service.sync("os")?;
-        service.send("os", &[700])?;
-        // What follows a roll is synced behind it.
-        service.clock.advance(Duration::from_millis(20));
-        service.broker.tick()?;
-        service.send("os", &[10])?;
-        service.reopen()?;
-        service.send("os", &[900])
-    }),
-    ("interval", |service| {
-        service.send("interval", &[100])?;
-        service.pass_interval("interval")?;
-        service.send("interval", &[800])?;
-        service.pass_interval("interval")?;
-        // Nobody ticks any more: the second record waits for the sync of the first.
-        service.send("interval", &[20])?;
-        service.clock.advance(3 * INTERVAL);
-        let synced = service.told.topics["interval"].acknowledged;
-        service.send("interval", &[20])?;
-        service.told.topics.get_mut("interval").unwrap().synced = synced;
-        Ok(())
-    }),
-    ("batches", |service| {
-        service.send_batch("a", &[300, 200, 10])?;
-        service.send_batch("a", &[400, 400])?;
-        service.send("a", &[5])
-    }),
-    ("appends", |service| {
-        service.send("a", &[10])?;
-        service.send("a", &[600, 20])?;
-        service.send("a", &[5])
-    }),
-    ("rolls", |service| {
-        service.send("a", &[700])?;
-        service.send("a", &[700, 700])?;
-        service.send("a", &[10])
-    }),
-    ("rolls made ready", |service| {
-        for level in ["a", "os"] {
-            service.send(level, &[700])?;
-            // The next log is made, the next segment is given it, and its end is as near.
-            service.broker.tick()?;
-            service.send(level, &[720])?;
-            service.broker.tick()?;
-            service.send(level, &[10])?;
-            service.send(level, &[710, 10])?;
-        }
-        service.reopen()?;
-        service.send("a", &[700])
-    }),
-    ("lives", |service| {
-        service.send("a", &[300])?;
-        service.reopen()?;
-        service.send("a", &[900])?;
-        service.reopen()
-    }),
-    ("topics", |service| {
-        service.send("a", &[10])?;
-        service.send("b", &[20])?;
-        service.delete("a")?;
-        service.send("b", &[30])
-    }),
-    ("nobody waits", |service| {
-        let topic = service.topic("a")?;
-        service.send("a", &[100])?;
-        for size in [200, 2000] {
-            let sent = service.told.topics.entry("a").or_default();
-            let value = vec![u8::try_from(sent.values.len()).unwrap() + 1; size.min(900)];
-            _ = topic.producer().send(Record::new(&value))?;
-            sent.values.push(value);
-        }
-        service.reopen()
-    }),
-];
+fn levels() -> Vec<Workload> {
+    vec![
+        Workload::new(
+            "os",
+            [
+                send("os", &[100]),
+                send("os", &[600, 500]),
+                Sync("os"),
+                send("os", &[700]),
+                // What follows a roll is synced behind it.
+                advance(20),
+                Tick,
+                send("os", &[10]),
+                Reopen,
+                send("os", &[900]),
+            ],
+        ),
+        Workload::new(
+            "os, never synced",
+            [send("os", &[300]), batch("os", &[200, 600]), send("os", &[500, 10])],
+        ),
+        Workload::new(
+            "interval",
+            [
+                send("interval", &[100]),
+                PassInterval("interval"),
+                send("interval", &[800]),
+                PassInterval("interval"),
+                Overdue("interval"),
+            ],
+        ),
+        Workload::new(
+            "many sectors",
+            [
+                send("wide", &[600]),
+                send("wide", &[700, 300]),
+                batch("wide", &[900, 900]),
+                send("wide", &[1200]),
+            ],
+        ),
+        Workload::new(
+            "many sectors of two topics",
+            [
+                send("wide", &[500]),
+                leave("a", &[300]),
+                send("wide", &[2000]),
+                send("os", &[700]),
+                batch("wide", &[400, 400]),
+                leave("a", &[500]),
+                Tick,
+            ],
+        ),
+        Workload::new(
+            "many sectors, synced in the midst",
+            [send("wide", &[1500]), Sync("wide"), send("wide", &[800]), send("wide", &[10, 10, 900]), Reopen],
+        ),
+        Workload::new(
+            "levels side by side",
+            [send("a", &[300]), send("os", &[300]), send("interval", &[300]), send("a", &[700]), Sync("os")],
+        ),
+        Workload::new(
+            "an interval and a roll",
+            [
+                send("interval", &[900]),
+                send("interval", &[900]),
+                advance(150),
+                Tick,
+                send("interval", &[10]),
+                Tick,
+            ],
+        )
+        .ticked(),
+    ]
+}
 
-/// Runs the script until the file system stops it; returns what it was told.
-pub fn run(name: &str, script: Script, vfs: &MemoryVfs) -> Told {
-    let mut told = Told::default();
-    let clock = ManualClock::at(1_700_000_000_000);
-    let open = if name.ends_with("ready") { open_ticked } else { open_at };
-    if let Ok(broker) = open(vfs, &clock) {
-        let mut service = Service { vfs, broker, clock, told: &mut told, open };
-        _ = script(&mut service);
-        // The process is gone: nothing of it is closed in order.
-        std::mem::forget(service.broker);
-    }
-    told
+fn rolling() -> Vec<Workload> {
+    vec![
+        Workload::new("rolls", [send("a", &[700]), send("a", &[700, 700]), send("a", &[10])]),
+        Workload::new(
+            "rolls made ready",
+            [
+                send("a", &[700]),
+                // The next log is made, the next segment is given it, and its end is as near.
+                Tick,
+                send("a", &[720]),
+                Tick,
+                send("a", &[10]),
+                send("a", &[710, 10]),
+                Reopen,
+                send("a", &[700]),
+            ],
+        )
+        .ticked(),
+        Workload::new(
+            "rolls made ready, not synced",
+            [
+                send("os", &[700]),
+                Tick,
+                send("os", &[720]),
+                Tick,
+                send("os", &[710, 10]),
+                Reopen,
+                send("os", &[700]),
+            ],
+        )
+        .ticked(),
+        Workload::new(
+            "rolls and the clock",
+            [
+                send("a", &[900]),
+                advance(1500),
+                Tick,
+                send("a", &[900]),
+                advance(61_000),
+                Tick,
+                send("a", &[20]),
+            ],
+        ),
+        Workload::new(
+            "many small segments",
+            [send("a", &[900, 900, 900]), send("os", &[900, 900]), send("a", &[900])],
+        ),
+        Workload::new(
+            "a roll of two partitions",
+            [
+                send("a", &[900]),
+                alter("a", "to 2", |config| config.partitions(2)),
+                send("a/1", &[900]),
+                send("a", &[900]),
+                send("a/1", &[900]),
+            ],
+        ),
+    ]
+}
+
+fn topics() -> Vec<Workload> {
+    vec![
+        Workload::new("topics", [send("a", &[10]), send("b", &[20]), Delete("a"), send("b", &[30])]),
+        Workload::new("created", [Create("a"), Create("os"), Create("b")]),
+        Workload::new(
+            "deleted and made again",
+            [
+                send("a", &[10, 600]),
+                Delete("a"),
+                send("a", &[30]),
+                Delete("a"),
+                Create("a"),
+                send("a", &[40]),
+            ],
+        ),
+        Workload::new(
+            "deleted with several segments",
+            [send("os", &[900, 900]), Tick, leave("os", &[30]), Delete("os"), send("a", &[20]), Reopen],
+        ),
+        Workload::new(
+            "deleted between lives",
+            [send("a", &[10]), send("b", &[800]), Reopen, Delete("b"), Reopen, Create("b"), send("b", &[20])],
+        ),
+    ]
+}
+
+fn altering() -> Vec<Workload> {
+    vec![
+        Workload::new(
+            "alter",
+            [
+                send("os", &[100]),
+                send("os", &[600, 500]),
+                alter("os", "synced", |config| config.durability(Synced).segment_bytes(4096)),
+                send("os", &[700, 300]),
+                alter("os", "os", |config| config.durability(Os).segment_bytes(1024)),
+                send("os", &[900]),
+                Reopen,
+                alter("os", "synced again", |config| config.durability(Synced)),
+                send("os", &[10]),
+            ],
+        ),
+        Workload::new(
+            "grow",
+            [
+                send("a", &[10]),
+                alter("a", "to 2", |config| config.partitions(2)),
+                send("a/1", &[30]),
+                alter("a", "to 4, os", |config| config.partitions(4).durability(Os)),
+                send("a/3", &[40]),
+                send("a/1", &[40]),
+                Reopen,
+                alter("a", "to 5, synced", |config| config.partitions(5).durability(Synced)),
+                send("a/4", &[50, 60]),
+                send("a", &[10]),
+            ],
+        ),
+        Workload::new(
+            "grown and deleted",
+            [
+                send("a", &[300]),
+                alter("a", "to 3", |config| config.partitions(3)),
+                send("a/2", &[10]),
+                Delete("a"),
+                send("b", &[10]),
+            ],
+        ),
+        Workload::new(
+            "another segment size",
+            [
+                send("a", &[400]),
+                alter("a", "2 KiB", |config| config.segment_bytes(2048)),
+                send("a", &[900, 900]),
+                alter("a", "1 KiB", |config| config.segment_bytes(1024)),
+                send("a", &[500]),
+            ],
+        ),
+    ]
+}
+
+/// Syncs that fail: what they were to sync is served by the page cache, and is not on the disk.
+fn failing() -> Vec<Workload> {
+    vec![
+        Workload::new(
+            "a failed sync",
+            [send("a", &[300]), FailSync, send("a", &[200]), send("a", &[100]), Look],
+        ),
+        Workload::new(
+            "a failed sync, and nobody mends",
+            [send("a", &[300]), FailSync, leave("a", &[600, 200]), Reopen, send("a", &[100])],
+        ),
+        Workload::new(
+            "a failed sync of what is visible",
+            [send("os", &[300, 600]), FailSync, Sync("os"), Mend("os"), send("os", &[100]), Sync("os"), Look],
+        ),
+        Workload::new(
+            "a failed sync at a roll",
+            [send("a", &[900]), FailSync, send("a", &[900]), Mend("a"), send("a", &[20]), Reopen, Look],
+        ),
+        Workload::new(
+            "a failed sync, then killed",
+            [
+                send("a", &[300]),
+                send("os", &[400]),
+                FailSync,
+                leave("a", &[200, 500]),
+                Flush("a"),
+                send("os", &[10]),
+            ],
+        ),
+    ]
+}
+
+fn lives() -> Vec<Workload> {
+    vec![
+        Workload::new("lives", [send("a", &[300]), Reopen, send("a", &[900]), Reopen]),
+        Workload::new("opened and closed", [Reopen, Reopen]),
+        Workload::new("a life without a record", [Reopen, Create("b"), Reopen, Look])
+            .after([send("a", &[300, 900])], Left::Closed),
+        Workload::new("goes on after an orderly stop", [send("a", &[500]), send("os", &[500]), Look])
+            .after([send("a", &[300, 900]), send("os", &[700])], Left::Closed),
+        Workload::new("goes on after a kill", [send("a", &[500]), Sync("os"), send("os", &[10]), Reopen])
+            .after([send("a", &[300, 900]), send("os", &[700, 600])], Left::Killed),
+    ]
+}
+
+/// What a crash has left is recovered, and what was appended then is as safe.
+fn recoveries() -> Vec<Workload> {
+    let torn = || {
+        [send("a", &[300]), send("os", &[600]), leave("a", &[900, 200]), Flush("a"), send("os", &[900, 300])]
+    };
+    let open = || [send("a", &[50]), send("os", &[50]), Reopen, send("a", &[900])];
+    vec![
+        Workload::new("recovers what was synced", open()).after(torn(), Left::PowerCut(Strict, 0)),
+        Workload::new("recovers a prefix", open()).after(torn(), Left::PowerCut(Prefix, 4)),
+        Workload::new("recovers any sectors", open()).after(torn(), Left::PowerCut(Ordered, 5)),
+        Workload::new("recovers garbage", open()).after(torn(), Left::PowerCut(Adversarial, 7)),
+        Workload::new("recovers a ghost", open()).after(
+            [send("a", &[300]), send("os", &[600]), FailSync, leave("a", &[200]), send("a", &[400])],
+            Left::Killed,
+        ),
+    ]
+}
+
+fn takeovers() -> Vec<Workload> {
+    let goes_on = || [send("orders", &[300]), batch("orders/1", &[20, 900]), send("a", &[10]), Reopen, Look];
+    vec![
+        Workload::new("adopts what was stopped", goes_on()).after([], Left::Kafkas { stopped: true }),
+        Workload::new("adopts what was killed", goes_on()).after([], Left::Kafkas { stopped: false }),
+        Workload::new("adopted, then killed", goes_on())
+            .after([send("orders", &[500]), leave("orders/1", &[10])], Left::Kafkas { stopped: true }),
+    ]
 }

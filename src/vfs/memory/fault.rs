@@ -38,6 +38,12 @@ impl Operation {
         use Operation::{DropCache, Kind, Map, Open, Read, ReadDir, ReadUncached, Size};
         !matches!(self, Open | ReadDir | Kind | Read | ReadUncached | Size | Map | DropCache)
     }
+
+    /// True for what makes something durable.
+    #[must_use]
+    pub fn syncs(self) -> bool {
+        matches!(self, Self::SyncData | Self::SyncAll | Self::SyncDir)
+    }
 }
 
 /// One call: which of all, what, and where.
@@ -161,29 +167,38 @@ pub struct Gate {
     /// So many changing calls are carried out.
     stop_after: Option<u64>,
     pub stopped: bool,
+    /// Whether a fault has struck a sync.
+    pub failed_sync: bool,
 }
 
 /// A fault that waits for its call.
 #[derive(Clone, Copy, Debug)]
 struct Plan {
-    number: u64,
+    /// So many calls that are meant come before it.
+    before: u64,
+    /// Which calls are meant; all of them, or those of one operation.
+    of: Option<Operation>,
     fault: Fault,
     repeat: Repeat,
 }
 
 impl Plan {
-    fn strikes(self, number: u64, operation: Operation) -> bool {
-        let due = match self.repeat {
-            Repeat::Once => number == self.number,
-            Repeat::Forever => number >= self.number,
-        };
-        due && self.fault.fits(operation)
+    /// Whether the next call fails, and what is planned behind it.
+    fn meet(self, operation: Operation) -> (bool, Option<Self>) {
+        if self.of.is_some_and(|of| of != operation) {
+            return (false, Some(self));
+        }
+        match (self.before.checked_sub(1), self.repeat) {
+            (Some(before), _) => (false, Some(Self { before, ..self })),
+            (None, Repeat::Once) => (self.fault.fits(operation), None),
+            (None, Repeat::Forever) => (self.fault.fits(operation), Some(self)),
+        }
     }
 }
 
 impl Gate {
-    pub fn fail_nth(&mut self, n: u64, fault: Fault, repeat: Repeat) {
-        self.plan = Some(Plan { number: self.counts.all + n, fault, repeat });
+    pub fn fail_nth(&mut self, n: u64, of: Option<Operation>, fault: Fault, repeat: Repeat) {
+        self.plan = n.checked_sub(1).map(|before| Plan { before, of, fault, repeat });
         self.failed = None;
     }
 
@@ -203,13 +218,15 @@ impl Gate {
             self.note_failed(operation, path);
             return Err(Refusal::Stopped);
         }
-        match self.plan.filter(|plan| plan.strikes(self.counts.all, operation)).map(|plan| plan.fault) {
-            None => Ok(usize::MAX),
-            Some(fault) => {
-                self.note_failed(operation, path);
-                if let Fault::Short(most) = fault { Ok(most) } else { Err(Refusal::Fault(fault)) }
-            }
+        let Some(plan) = self.plan else { return Ok(usize::MAX) };
+        let (strikes, behind) = plan.meet(operation);
+        self.plan = behind;
+        if !strikes {
+            return Ok(usize::MAX);
         }
+        self.note_failed(operation, path);
+        self.failed_sync |= operation.syncs();
+        if let Fault::Short(most) = plan.fault { Ok(most) } else { Err(Refusal::Fault(plan.fault)) }
     }
 
     fn count(&mut self, operation: Operation) {

@@ -131,10 +131,25 @@ impl MemoryVfs {
         self.state.lock().gate.stop_after(changing);
     }
 
+    /// Whether a sync has failed by a fault that was told, so that something may be lost.
+    pub fn has_failed_to_sync(&self) -> bool {
+        self.state.lock().gate.failed_sync
+    }
+
+    /// Whether the process is dead by now; see [`stop_after`](Self::stop_after).
+    pub fn is_stopped(&self) -> bool {
+        self.state.lock().gate.stopped
+    }
+
     /// The `n`-th call from now, counted from 1, fails in this way; with [`Repeat::Forever`] all behind it do
     /// as well. It takes the place of the fault that was told before.
     pub fn fail_nth(&self, n: u64, fault: Fault, repeat: Repeat) {
-        self.state.lock().gate.fail_nth(n, fault, repeat);
+        self.state.lock().gate.fail_nth(n, None, fault, repeat);
+    }
+
+    /// The next call of this operation fails in this way, once. It takes the place of the fault that was told before.
+    pub fn fail_next(&self, operation: Operation, fault: Fault) {
+        self.state.lock().gate.fail_nth(1, Some(operation), fault, Repeat::Once);
     }
 
     /// No call fails from now on; what a failed sync lost stays lost.
