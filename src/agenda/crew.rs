@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::agenda::{Agenda, Entries};
-use crate::sync::{JoinHandle, Signal, current_thread, spawn};
+use crate::sync::{JoinHandle, Signal, current_thread, id_of, spawn};
 
 /// The threads of an agenda.
 #[derive(Default)]
@@ -71,7 +71,7 @@ impl Crew {
     /// Whether it is one of the threads that asks.
     pub fn is_current(&self) -> bool {
         let current = current_thread();
-        self.agenda.entries.lock().hands.threads.iter().any(|thread| thread.thread().id() == current)
+        self.agenda.entries.lock().hands.threads.iter().any(|thread| id_of(thread) == current)
     }
 
     /// Forgets the threads, in a process that was forked off and does not have them.

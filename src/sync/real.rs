@@ -22,6 +22,11 @@ pub fn current_thread() -> ThreadId {
     thread::current().id()
 }
 
+/// Which thread it is.
+pub fn id_of(thread: &JoinHandle) -> ThreadId {
+    thread.thread().id()
+}
+
 /// A condition variable.
 #[derive(Debug, Default)]
 pub struct Condvar(parking_lot::Condvar);
