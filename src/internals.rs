@@ -14,6 +14,8 @@ use crate::record_batch::{BatchBuilder, BatchHeader, Codecs, RecordBatch, Record
 
 #[cfg(ottla_check)]
 pub use crate::agenda::{Agenda, Chore, Crew, Reminder};
+#[cfg(ottla_check)]
+pub use crate::mutant::{Mutant, VARIABLE as MUTANT_VARIABLE, chosen as chosen_mutant};
 pub use crate::record_batch::{read_varint, read_varlong, write_varlong};
 pub use crate::vfs::{
     Call, CallCounts, CrashProfile, DirEntry, EntryKind, Fault, Image, ImageClass, Images, MemoryVfs,

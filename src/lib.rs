@@ -102,6 +102,7 @@ mod error;
 mod file_name;
 pub mod inspect;
 mod model;
+mod mutant;
 mod partition_log;
 mod partitioner;
 mod producer;

@@ -19,7 +19,7 @@ use rust::*;
 /// The architecture, lowest floor first. A module uses modules of lower floors, and never its neighbours.
 const FLOORS: &[&[&str]] = &[
     &["error", "sync"],
-    &["model"],
+    &["model", "mutant"],
     &["config", "clock", "file_name", "partitioner", "checkpoint", "producer_snapshot"],
     &["record_batch", "vfs", "agenda"],
     &["segment", "ends_file"],

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::agenda::{Agenda, Entries};
+use crate::mutant::{self, Mutant};
 use crate::sync::{JoinHandle, Signal, current_thread, id_of, spawn};
 
 /// The threads of an agenda.
@@ -84,6 +85,9 @@ impl Agenda {
     /// Has somebody look at what is to be done, since it has become more urgent. Without threads nobody does before
     /// the next `tick`.
     pub(super) fn call(self: &Arc<Self>, entries: &mut Entries) {
+        if mutant::is(Mutant::CrewNotCalled) {
+            return;
+        }
         let hands = &mut entries.hands;
         if let Some((timekeeper, _)) = &hands.timekeeper {
             timekeeper.raise();

@@ -11,6 +11,7 @@ use crate::ends_file::ProvenEnd;
 use crate::error::{Error, IoContext, Result};
 use crate::file_name::ENDS;
 use crate::model::TopicName;
+use crate::mutant::{self, Mutant};
 use crate::partition_log::{
     Cut, LastStop, LeaderEpochs, LogContext, LogEnd, PartitionLog, Plan, cut_back, plan, settle,
 };
@@ -60,7 +61,8 @@ impl Candidate {
         if self.damage.is_some() {
             return Ok(None);
         }
-        let planned = settle(&self.context, self.proven, &self.epochs).and_then(|facts| match plan(&facts) {
+        let proven = if mutant::is(Mutant::EndsFileIgnored) { ProvenEnd::default() } else { self.proven };
+        let planned = settle(&self.context, proven, &self.epochs).and_then(|facts| match plan(&facts) {
             Plan::Cut(cut) => Ok(cut),
             Plan::Damaged(damage) => Err(damage.error(&self.context)),
         });

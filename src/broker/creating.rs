@@ -11,6 +11,7 @@ use super::topics::{claim_slots, free_slots, store};
 use crate::config::TopicConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{TopicId, TopicName};
+use crate::mutant::{self, Mutant};
 
 /// Creates a topic. A failure leaves nothing of it behind, or stops further changes if that fails, too.
 pub fn create(shared: &Shared, name: &str, config: &TopicConfig) -> Result<Arc<TopicLogs>> {
@@ -26,7 +27,9 @@ pub fn create(shared: &Shared, name: &str, config: &TopicConfig) -> Result<Arc<T
     let partitions = 0..config.partitions;
     partition_dirs::check_places_are_free(&shared.env, &name, partitions.clone())?;
 
-    let entry = TopicEntry::new(TopicId::random(|| shared.env.vfs.random()), TopicState::Creating, config);
+    let begun =
+        if mutant::is(Mutant::LiveBeforeDirectories) { TopicState::Live } else { TopicState::Creating };
+    let entry = TopicEntry::new(TopicId::random(|| shared.env.vfs.random()), begun, config);
     // The evidence is there before anybody could look for it.
     let named = claim_slots(shared, entry.id, partitions.clone()).and_then(|slots| {
         store(shared, &mut admin, &name, Some(&entry))?;

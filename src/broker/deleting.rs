@@ -7,6 +7,7 @@ use super::shared::{Admin, Shared};
 use super::topics::{free_slots, live, store};
 use crate::error::{Error, Result};
 use crate::model::TopicName;
+use crate::mutant::{self, Mutant};
 
 /// Deletes a topic: from the moment at which the manifest says so it is gone, whatever happens then.
 pub fn delete(shared: &Shared, name: &str) -> Result<()> {
@@ -26,6 +27,8 @@ fn delete_alone(shared: &Shared, name: &TopicName) -> Result<()> {
 
     let place = |error: Error| error.in_topic(name.as_str());
     partition_dirs::check_removable(&shared.env, name, &entry).map_err(place)?;
+    let remove_now = || partition_dirs::remove(&shared.env, name, &entry, 0..entry.config.partitions);
+    mutant::does(Mutant::UnlinkBeforeManifest, || _ = remove_now());
     let deleting = TopicEntry { state: TopicState::Deleting, ..entry };
     let stored = store(shared, &mut admin, name, Some(&deleting));
     if let (Err(error), Some(_), Some(topic)) = (&stored, &admin.failed, shared.topics.read().get(name)) {
@@ -45,6 +48,7 @@ fn delete_alone(shared: &Shared, name: &TopicName) -> Result<()> {
 /// Removes the directories of a topic that is not, or no longer, live, and then its entry.
 pub fn remove(shared: &Shared, admin: &mut Admin, name: &TopicName, entry: &TopicEntry) -> Result<()> {
     let partitions = 0..entry.config.partitions;
+    mutant::does(Mutant::ForgottenBeforeUnlink, || _ = store(shared, admin, name, None));
     let removed = partition_dirs::remove(&shared.env, name, entry, partitions.clone())
         .and_then(|()| store(shared, admin, name, None));
     free_slots(shared, entry.id, partitions);

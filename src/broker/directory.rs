@@ -6,6 +6,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::file_name::{
     MANIFEST, META_PROPERTIES, RETURNING, SALVAGING, is_negligible_at_first_open, temporary,
 };
+use crate::mutant::{self, Mutant};
 use crate::vfs::{DirEntry, EntryKind};
 
 /// What a directory is to us.
@@ -40,6 +41,7 @@ pub fn judge(root: &Path, entries: &[DirEntry], adopts: bool) -> Result<Verdict>
     }
     match entries.iter().find(|entry| !is_negligible_at_first_open(&entry.name)) {
         None => Ok(Verdict::New),
+        Some(_) if mutant::is(Mutant::MissingManifestMeansNew) => Ok(Verdict::New),
         Some(entry) if adopts => {
             let what = format!(
                 "the directory is neither a Kafka broker's nor ours: it holds {:?}, and neither {META_PROPERTIES} nor \

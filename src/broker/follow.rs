@@ -9,6 +9,7 @@ use super::closing::Lease;
 use super::partition::Batches;
 use crate::error::Result;
 use crate::model::Position;
+use crate::mutant::{self, Mutant};
 use crate::partition_log::{BatchReader, Wakeup, WakeupHandle};
 use crate::record_batch::RecordBatch;
 
@@ -89,7 +90,9 @@ impl Follow {
             }
             let log = self.reader.log();
             if !log.takes_records() || !log.make_visible() {
-                self.broker.env.options.clock.wait(self.wakeup.signal(), seen, Duration::MAX);
+                let signal = self.wakeup.signal();
+                let seen = if mutant::is(Mutant::SignalSeenAfterLook) { signal.generation() } else { seen };
+                self.broker.env.options.clock.wait(signal, seen, Duration::MAX);
             }
         }
     }

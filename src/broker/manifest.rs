@@ -41,7 +41,8 @@ use crate::config::{Durability, TopicConfig};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::file_name::MANIFEST;
 use crate::model::{DirectoryId, LeaderEpoch, MAX_OFFSET, Offset, PartitionId, TopicId, TopicName};
-use crate::vfs::{Vfs, commit_file, read_file, stage_file};
+use crate::mutant::{self, Mutant};
+use crate::vfs::{OpenMode, Vfs, commit_file, read_file, stage_file, write_all_at};
 
 /// Magic and version.
 const FIRST_LINE: &str = "ottla manifest 1";
@@ -147,7 +148,14 @@ impl Manifest {
 
     /// Writes the manifest under its temporary name, durably.
     pub fn stage(&self, vfs: &dyn Vfs, root: &Path) -> Result<()> {
+        mutant::does(Mutant::ManifestInPlace, || _ = self.overwrite(vfs, root));
         stage_file(vfs, root, MANIFEST, self.encode().as_bytes()).doing("write", &root.join(MANIFEST))
+    }
+
+    /// What a mutant does.
+    fn overwrite(&self, vfs: &dyn Vfs, root: &Path) -> std::io::Result<()> {
+        let file = vfs.open(&root.join(MANIFEST), OpenMode::CreateEmpty)?;
+        write_all_at(file.as_ref(), self.encode().as_bytes(), 0)
     }
 
     /// Gives what was staged its name, durably.

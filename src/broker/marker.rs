@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::error::{IoContext, Result};
 use crate::file_name::CLEAN_SHUTDOWN;
+use crate::mutant::{self, Mutant};
 use crate::vfs::{Vfs, read_file, replace_file};
 
 /// What we write: no broker, so no broker epoch (Kafka: `CleanShutdownFileHandler`).
@@ -39,7 +40,7 @@ pub fn remove(vfs: &dyn Vfs, root: &Path) -> Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).doing("remove", &path),
         _ => {}
     }
-    vfs.sync_dir(root).doing("sync", root)
+    mutant::unless(Mutant::MarkerRemovalNotSynced, || vfs.sync_dir(root)).doing("sync", root)
 }
 
 /// Writes the marker, as the last thing of an orderly stop.

@@ -27,6 +27,7 @@ use crate::ends_file::{EndsFile, Owner};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::file_name::LOCK;
 use crate::model::TopicName;
+use crate::mutant::{self, Mutant};
 use crate::partition_log::{BufferMemory, LastStop, PartitionLog, preserve};
 use crate::record_batch::Codecs;
 use crate::sync::{AtomicBool, Mutex};
@@ -192,6 +193,7 @@ impl Opening {
         let copies = copies.collect::<Result<Vec<_>>>()?;
         // A marker that is not ours counts as absent, and would count as ours once it was replaced.
         marker::remove(vfs, root)?;
+        mutant::does(Mutant::RecoveryNotIdempotent, || _ = marker::write(vfs, root));
         let ends = with_reserve(vfs, root, || EndsFile::open(vfs, root)?.renew(vfs, root))?;
         let ends = Arc::new(ends);
         let mut slots = ends.slots();
@@ -204,6 +206,7 @@ impl Opening {
             logs.push(candidate.mend(cut, copy, &mut report)?);
         }
         with_reserve(vfs, root, || ends.sync())?;
+        mutant::does(Mutant::RecoveryNotIdempotent, || _ = marker::remove(vfs, root));
         self.finish(lock, manifest, ends, logs, report)
     }
 

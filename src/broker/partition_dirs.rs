@@ -12,6 +12,7 @@ use crate::ends_file::EndsSlot;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::file_name::{PARTITION_METADATA, SegmentFile, deleting_dir, partition_dir, temporary};
 use crate::model::{PartitionId, TopicName};
+use crate::mutant::{self, Mutant};
 use crate::partition_log::PartitionLog;
 use crate::vfs::{DirEntry, EntryKind, Vfs};
 
@@ -53,7 +54,8 @@ pub fn make(
         partition_metadata::store(env.vfs.as_ref(), &dir, entry.id)?;
         logs.push(log);
     }
-    env.vfs.sync_dir(&env.root).doing("sync", &env.root)?;
+    let named = mutant::unless(Mutant::DirectoriesNotSynced, || env.vfs.sync_dir(&env.root));
+    named.doing("sync", &env.root)?;
     Ok(logs)
 }
 

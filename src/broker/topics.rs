@@ -10,6 +10,7 @@ use super::shared::{Admin, Shared};
 use crate::ends_file::{EndsSlot, Owner, ProvenEnd};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{PartitionId, TopicId, TopicName};
+use crate::mutant::{self, Mutant};
 
 /// Undoes creations and growth, and finishes deletions, that were interrupted. What cannot be removed stays for the
 /// next opening: it keeps topics from being created, altered and deleted, and nobody from his records.
@@ -86,7 +87,7 @@ pub fn claim_slots(shared: &Shared, topic: TopicId, partitions: Range<PartitionI
     let slots = shared.ends.claim(partitions.map(|partition| Owner { topic, partition }));
     let now = shared.env.options.clock.monotonic();
     slots.iter().for_each(|slot| slot.publish(ProvenEnd { generation: 1, ..ProvenEnd::default() }, now));
-    shared.ends.sync().map(|()| slots)
+    mutant::unless(Mutant::SlotNotSynced, || shared.ends.sync()).map(|()| slots)
 }
 
 /// Gives up the slots of partitions that are no more.

@@ -17,6 +17,7 @@ use super::slot::{Owner, ProvenEnd, SLOT_LEN, Slot};
 use crate::agenda::{Agenda, Chore, Reminder};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::file_name::ENDS;
+use crate::mutant::{self, Mutant};
 use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::vfs::{OpenMode, Vfs, VfsFile, read_file, replace_file, write_all_at};
 
@@ -231,7 +232,9 @@ impl EndsFile {
         match &outcome {
             Ok(()) => {
                 for (cell, _) in state.cells.iter_mut().zip(covered).filter(|(_, covered)| *covered) {
-                    cell.durable = cell.durable.other();
+                    if !mutant::is(Mutant::NewestTwinRewritten) {
+                        cell.durable = cell.durable.other();
+                    }
                     cell.written = false;
                 }
             }
@@ -290,7 +293,7 @@ impl EndsFile {
 impl State {
     /// What is to be written where, if anything is, and nobody is at it.
     fn begin_write(&mut self, at: usize) -> Option<(Slot, u64)> {
-        if self.syncing || self.failed.is_some() {
+        if self.syncing && !mutant::is(Mutant::TwinWrittenDuringSync) || self.failed.is_some() {
             return None;
         }
         let cell = self.cells.get_mut(at).filter(|cell| cell.waiting && !cell.writing)?;
@@ -394,6 +397,7 @@ fn read_group(group: &[u8]) -> Vec<Cell> {
 /// The newer of two twins counts; a bad one leaves it to the other.
 fn choose(first: Option<Slot>, second: Option<Slot>) -> Cell {
     let second_is_newer = match (first, second) {
+        (Some(_), Some(_)) if mutant::is(Mutant::OlderTwinCounts) => false,
         (Some(first), Some(second)) => second.sequence > first.sequence,
         (first, _) => first.is_none(),
     };

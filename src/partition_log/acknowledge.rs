@@ -11,7 +11,8 @@ use super::stop::check_process;
 use super::waiting::Registration;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Offset;
-use crate::sync::Signal;
+use crate::mutant::{self, Mutant};
+use crate::sync::{MutexGuard, Signal};
 
 impl PartitionLog {
     /// Returns once the record has come so far.
@@ -74,6 +75,7 @@ impl PartitionLog {
             drop((before, waker));
             return Poll::Ready(outcome);
         }
+        mutant::does(Mutant::RegisteredAfterLook, || MutexGuard::unlocked(&mut state, || ()));
         let before = state.waiting.register(registration, record.offset, reach, waker);
         drop(state);
         drop(before);

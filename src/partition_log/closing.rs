@@ -4,6 +4,7 @@ use super::commit::{Reach, State};
 use super::log::PartitionLog;
 use super::stop::Stop;
 use crate::error::{Error, Result};
+use crate::mutant::{self, Mutant};
 use crate::sync::MutexGuard;
 use crate::vfs::Holder;
 
@@ -19,7 +20,7 @@ impl PartitionLog {
     /// leaves the log as it was, it is closed in order, and says [`ErrorKind::NotWritten`](crate::error::ErrorKind).
     pub fn close(&self) -> Result<()> {
         self.refuse_appends();
-        let flushed = self.flush(Reach::Durable);
+        let flushed = mutant::unless(Mutant::ClosedUnflushed, || self.flush(Reach::Durable));
         let closed = match self.stop(&Stop::Closed) {
             Stop::Closed => self.seal(),
             Stop::Abandoned | Stop::Deleted | Stop::Damaged(_) => return Ok(()),

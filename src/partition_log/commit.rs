@@ -12,6 +12,7 @@ use super::waiting::Waiting;
 use super::writer::{LogEnd, WriteError, Writer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Offset;
+use crate::mutant::{self, Mutant};
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// How far the log has come, and who is working at it.
@@ -161,7 +162,7 @@ impl PartitionLog {
             } else {
                 self.sync_written(state);
             }
-        } else if state.leading {
+        } else if state.leading && !mutant::is(Mutant::TwoLeaders) {
             self.commit.changed.wait(state);
         } else {
             self.lead(state, reach);
@@ -245,6 +246,7 @@ impl PartitionLog {
     /// Writes what has gathered, syncs it if asked to, and publishes the outcome.
     pub(super) fn lead(&self, state: &mut MutexGuard<'_, State>, reach: Reach) {
         state.leading = true;
+        mutant::does(Mutant::PublishBeforeWrite, || state.written.offset = self.log_end_offset());
         let outcome = MutexGuard::unlocked(state, || {
             // A leader that panics must not leave the others waiting for it.
             let unwinding = StopOnUnwind { log: self, working: |state| &mut state.leading };
@@ -268,7 +270,9 @@ impl PartitionLog {
             true => state.waiting.take_all(),
             false => state.waiting.take_reached(written, durable),
         };
-        self.commit.changed.notify_all();
+        if !mutant::is(Mutant::LeaderNotAnnounced) {
+            self.commit.changed.notify_all();
+        }
         self.listeners.raise();
         if std::mem::take(&mut state.asked) {
             self.ask();
@@ -331,7 +335,10 @@ impl PartitionLog {
             && led.fell_back.is_none()
             && let Some(unsynced) = writer.take_written()
         {
-            unsynced.sync()?;
+            let end = unsynced.end;
+            mutant::does(Mutant::PublishBeforeSync, || self.commit.state.lock().durable = end);
+            mutant::does(Mutant::EvidenceBeforeSync, || self.publish_as_durable(end));
+            mutant::unless(Mutant::AckBeforeSync, || unsynced.sync().map(|_| ()))?;
             led.durable = true;
         }
         Ok(led)
@@ -354,6 +361,7 @@ impl super::log::Appends {
     pub(super) fn fall_back(&mut self, end: Option<Offset>) -> u64 {
         let round = self.round;
         self.round += 1;
+        let end = end.filter(|_| !mutant::is(Mutant::OffsetsNotTakenBack));
         self.assigned = end.unwrap_or(self.assigned);
         self.accumulator.clear();
         round

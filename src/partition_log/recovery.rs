@@ -20,6 +20,7 @@ use crate::ends_file::ProvenEnd;
 use crate::error::{Error, IoContext, Result};
 use crate::file_name::{QUARANTINE, SegmentFile, quarantine, temporary};
 use crate::model::Offset;
+use crate::mutant::{self, Mutant};
 use crate::segment::{ActiveSegment, NextLog, SealedSegment, SegmentDir, StoredIndexes, segment_bases};
 use crate::vfs::{
     EntryKind, FileView, OpenMode, VfsFile, read_file, read_up_to_at, replace_file, write_all_at,
@@ -137,7 +138,7 @@ pub fn plan(facts: &Facts) -> Plan {
         );
     }
     let Some(scan) = &facts.scan else { return missing() };
-    if !scan.meets_proven {
+    if !scan.meets_proven && !is_forgiven(scan) {
         let reason = scan.reason.as_deref().unwrap_or("the file is shorter than what was acknowledged");
         return damaged(scan.end.segment, scan.end.position, scan.end.offset.min(proven.offset), reason);
     }
@@ -153,6 +154,11 @@ pub fn plan(facts: &Facts) -> Plan {
             .filter(|base| (proven.segment..scan.end.segment).contains(base))
             .collect(),
     })
+}
+
+/// Whether a mutant takes damage for an end.
+fn is_forgiven(scan: &Scan) -> bool {
+    mutant::is(Mutant::DamageCut) || mutant::is(Mutant::ZerosAreTheEnd) && scan.tail == Tail::Zeros
 }
 
 /// Reads a partition from the proven segment on. Whatever is found valid there is on the disk when it returns.
@@ -254,6 +260,7 @@ pub fn settled_view(
     file.sync_data().doing("sync", path)?;
     file.drop_cache().doing("drop the cache of", path)?;
     match file.read_uncached_at(&mut [0], 0) {
+        Ok(_) if mutant::is(Mutant::ScanThroughPageCache) => return Ok(FileView::Read(file)),
         Ok(_) => return Ok(FileView::Uncached(file)),
         Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
         Err(error) => return Err(error).doing("read", path),

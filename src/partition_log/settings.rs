@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use super::commit::{State, Upkeep};
+use super::commit::{Reach, State, Upkeep};
 use super::log::PartitionLog;
 use super::stop::Stop;
 use super::writer::LogEnd;
 use crate::config::{CompressionLevels, Durability, TopicConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Compression, TimestampType};
+use crate::mutant::{self, Mutant};
 use crate::sync::{AtomicBool, AtomicU64, MutexGuard, Ordering};
 
 /// What is read without a lock; the rest lies with the [`Writer`](super::writer::Writer), under the leader's.
@@ -153,7 +154,8 @@ impl PartitionLog {
     /// The end up to which readers see. Level and end are read together: the rule may change between two reads.
     pub(super) fn visible_end(&self) -> LogEnd {
         let state = self.commit.state.lock();
-        state.end(self.visible_reach())
+        let reach = if mutant::is(Mutant::UnsyncedVisible) { Reach::Written } else { self.visible_reach() };
+        state.end(reach)
     }
 
     /// Waits for whoever writes or syncs, and syncs what is written. Then the rule for the high watermark can change

@@ -9,6 +9,7 @@ use super::writer::{LogEnd, UnsyncedLog};
 use crate::agenda::Chore;
 use crate::config::Durability;
 use crate::ends_file::ProvenEnd;
+use crate::mutant::{self, Mutant};
 use crate::sync::MutexGuard;
 
 /// How long the slot may stay behind the visible end of a topic that is not synced.
@@ -92,7 +93,7 @@ impl PartitionLog {
         match outcome {
             Ok(None) => {}
             Ok(Some(end)) => {
-                state.durable = end;
+                state.durable = if mutant::is(Mutant::SyncCoversLater) { state.written } else { end };
                 // What was written meanwhile was written after the sync began.
                 let is_behind = state.written.offset > end.offset;
                 state.upkeep.unpublished_since = None;
@@ -109,6 +110,13 @@ impl PartitionLog {
     /// Writes the ends at which the partition was opened into its slot.
     pub fn publish(&self) {
         self.publish_ends(&mut self.commit.state.lock());
+    }
+
+    /// What a mutant does before a sync.
+    pub(super) fn publish_as_durable(&self, end: LogEnd) {
+        let mut state = self.commit.state.lock();
+        state.durable = end;
+        self.publish_ends(&mut state);
     }
 
     /// The evidence that the log is durable up to `durable`.

@@ -13,6 +13,7 @@ use crate::ends_file::ProvenEnd;
 use crate::error::{Error, IoContext, Result};
 use crate::file_name::SegmentFile;
 use crate::model::{LeaderEpoch, Offset};
+use crate::mutant::{self, Mutant};
 use crate::segment::{
     ActiveSegment, Finished, NextLog, SealedSegment, Segment, SegmentDir, StoredIndexes, Unsynced,
 };
@@ -73,6 +74,9 @@ impl Epochs {
     /// Of a partition whose log ends at `end` after an unclean stop: offsets from there on may have been seen
     /// with other content, and get an epoch that was never used.
     pub fn after_recovery(mut known: LeaderEpochs, end: Offset) -> Self {
+        if mutant::is(Mutant::EpochNotBegun) {
+            return Self::new(known);
+        }
         let due = known.latest().map_or(0, |latest| latest.saturating_add(1));
         known.truncate_from_end(end);
         Self { known, due: Some(due) }
@@ -339,7 +343,8 @@ impl Writer {
             }
         };
         if is_synced {
-            sync_dir(&self.dir).map_err(WriteError::Indeterminate)?;
+            let named = mutant::unless(Mutant::SegmentNameNotSynced, || sync_dir(&self.dir));
+            named.map_err(WriteError::Indeterminate)?;
         }
         let rolled = unsynced.map(|unsynced| Rolled { sealed: Arc::clone(&sealed), unsynced });
         match rolled {
@@ -360,7 +365,7 @@ impl Writer {
         if self.config.level().is_written_enough() {
             return Ok(Some(log.and(indexes)));
         }
-        log.sync().map_err(WriteError::Indeterminate)?;
+        mutant::unless(Mutant::RollWithoutSync, || log.sync()).map_err(WriteError::Indeterminate)?;
         if self.defers && self.ended.0.len() < MOST_ENDED {
             return Ok(Some(indexes));
         }

@@ -14,6 +14,7 @@ use crate::config::TopicConfig;
 use crate::error::{Error, IoContext, Result};
 use crate::file_name::SegmentFile;
 use crate::model::{Offset, Timestamp};
+use crate::mutant::{self, Mutant};
 use crate::record_batch::{BatchHeader, PendingBatch};
 use crate::sync::Mutex;
 use crate::vfs::{FileView, LazyFile, OpenMode, VfsFile, is_full, write_up_to_at};
@@ -261,8 +262,10 @@ impl ActiveSegment {
     /// Takes what a failed append has left off the file again, durably: a cut that was not synced can come back.
     pub fn cut_back(&mut self) -> Result<()> {
         if let Some(log) = &self.file {
-            log.set_len(self.size).doing("cut", self.reader.log.path())?;
-            log.sync_all().doing("sync", self.reader.log.path())?;
+            let cut = mutant::unless(Mutant::FailedWriteNotCut, || log.set_len(self.size));
+            cut.doing("cut", self.reader.log.path())?;
+            let synced = mutant::unless(Mutant::CutNotSynced, || log.sync_all());
+            synced.doing("sync", self.reader.log.path())?;
             self.allocated = self.size;
         }
         Ok(())
@@ -289,7 +292,7 @@ impl ActiveSegment {
     /// Ends the segment, and syncs it.
     pub fn seal(self, config: &TopicConfig) -> Result<Arc<SealedSegment>> {
         let Finished { sealed, log, indexes } = self.finish(config)?;
-        log.and(indexes).sync()?;
+        mutant::unless(Mutant::SealNotSynced, || log.and(indexes).sync())?;
         sealed.set_durable();
         Ok(sealed)
     }

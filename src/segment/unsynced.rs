@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{IoContext, Result};
+use crate::mutant::{self, Mutant};
 use crate::vfs::VfsFile;
 
 /// What of a segment has to be synced. It can be synced while the segment takes more, which may then be synced, too.
@@ -41,7 +42,12 @@ impl Unsynced {
     pub fn sync(&self) -> Result<()> {
         self.files.iter().try_for_each(|(file, path)| {
             let synced = if self.whole { file.sync_all() } else { file.sync_data() };
-            synced.doing("sync", path)
+            let again = |error| match error {
+                _ if mutant::is(Mutant::SyncRetried) => file.sync_data(),
+                _ if mutant::is(Mutant::SyncErrorIgnored) => Ok(()),
+                error => Err(error),
+            };
+            synced.or_else(again).doing("sync", path)
         })
     }
 }

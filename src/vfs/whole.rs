@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{OpenMode, Vfs, VfsFile};
 use crate::file_name;
+use crate::mutant::{self, Mutant};
 
 /// Reads until `buffer` is full or the file ends; returns how much was read.
 pub fn read_up_to_at(file: &dyn VfsFile, buffer: &mut [u8], position: u64) -> io::Result<usize> {
@@ -49,6 +50,7 @@ pub fn write_up_to_at(file: &dyn VfsFile, buffer: &[u8], position: u64) -> (usiz
     while done < buffer.len() {
         match file.write_at(&buffer[done..], position + done as u64) {
             Ok(0) => return (done, Err(io::ErrorKind::WriteZero.into())),
+            Ok(_) if mutant::is(Mutant::ShortWriteTakenAsFull) => done = buffer.len(),
             Ok(written) => done += written,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return (done, Err(error)),
@@ -81,13 +83,13 @@ pub fn replace_file(vfs: &dyn Vfs, dir: &Path, name: &str, bytes: &[u8]) -> io::
 pub fn stage_file(vfs: &dyn Vfs, dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let file = vfs.open(&dir.join(file_name::temporary(name)), OpenMode::CreateEmpty)?;
     write_all_at(file.as_ref(), bytes, 0)?;
-    file.sync_all()
+    mutant::unless(Mutant::StagedNotSynced, || file.sync_all())
 }
 
 /// The second half of [`replace_file`]: after a failure the file may be the old or the new one.
 pub fn commit_file(vfs: &dyn Vfs, dir: &Path, name: &str) -> io::Result<()> {
     vfs.rename(&dir.join(file_name::temporary(name)), &dir.join(name))?;
-    vfs.sync_dir(dir)
+    mutant::unless(Mutant::RenameNotSynced, || vfs.sync_dir(dir))
 }
 
 /// Whether it says that there is no space: writing can go on once there is.
