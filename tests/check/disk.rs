@@ -9,7 +9,7 @@ use ottla::internals::{self, DirEntry, EntryKind, MemoryVfs, OpenMode, Repeat, V
 use shuttle::{sync as shuttle_sync, thread};
 
 use crate::schedule::lock;
-use crate::world::SYNCED;
+use crate::world::{SYNCED, chance};
 
 /// Panics if two threads write to the log files of one partition at a time, or two sync them; on a synced topic, where
 /// one thread does both, also if one writes while another syncs.
@@ -29,6 +29,7 @@ struct Watch {
     has_failed: Mutex<bool>,
     /// Whether it is a failure if a caller of the library writes or syncs.
     is_the_brokers: Mutex<bool>,
+    takes_no_time: Mutex<bool>,
     /// Whether syncs hang, and how many do.
     hanging: shuttle_sync::Mutex<(bool, usize)>,
     changed: shuttle_sync::Condvar,
@@ -104,6 +105,11 @@ impl Disk {
         lock(&self.watch.fault).as_ref().is_some_and(|fault| !matches!(fault.loses, Loses::File(Some(_))))
     }
 
+    /// No call gives way to others, so that one thread comes far while another stands still between two calls.
+    pub fn takes_no_time(&self) {
+        *lock(&self.watch.takes_no_time) = true;
+    }
+
     /// From now on logs are written and synced by the broker's threads alone.
     pub fn is_the_brokers(&self) {
         *lock(&self.watch.is_the_brokers) = true;
@@ -142,7 +148,13 @@ impl Watch {
     fn during(&self, path: &Path, access: Access, act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         let partition = path.parent().unwrap_or(path);
         if path.extension().is_none_or(|extension| extension != "log") {
-            return act();
+            if access != Access::Sync {
+                return act();
+            }
+            self.take_time(access);
+            let done = act();
+            self.take_time(access);
+            return done;
         }
         let fate = self.fate(path, access);
         if *lock(&self.is_the_brokers) {
@@ -160,8 +172,7 @@ impl Watch {
                 || is_synced && busy.writes + busy.syncs > 1;
             assert!(!overlaps, "two threads are at the log of one partition: {busy:?} {}", path.display());
         }
-        // The call takes its time, and the others go on meanwhile.
-        thread::yield_now();
+        self.take_time(access);
         if access == Access::Sync {
             self.perhaps_hang();
         }
@@ -171,9 +182,19 @@ impl Watch {
             Some(fate) => fate,
             None => act(),
         };
-        thread::yield_now();
+        self.take_time(access);
         *lock(&self.busy).entry(partition.to_owned()).or_default().counter(access) -= 1;
         done
+    }
+
+    /// A call takes its time, and the others go on meanwhile. A sync takes as long as some of what they do.
+    fn take_time(&self, access: Access) {
+        let steps = match access {
+            _ if *lock(&self.takes_no_time) => 0,
+            Access::Sync => 1 + chance(4),
+            Access::Write | Access::Resize => 1,
+        };
+        (0..steps).for_each(|_| thread::yield_now());
     }
 
     /// What becomes of a call that the disk does not carry out.

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
@@ -73,12 +74,14 @@ fn explore(check: Check, executions: usize) -> Outcome {
     let began = Instant::now();
     // A workload that goes another way at the second time cannot be replayed.
     let twice = move || UncontrolledNondeterminismCheckScheduler::new(RandomScheduler::new(3));
+    let has_failed = Arc::new(AtomicBool::new(false));
+    let others = Arc::clone(&has_failed);
     let random = thread::spawn(move || {
-        let first = run(check, "twice", twice());
-        let second = run(check, "random", RandomScheduler::new(executions));
+        let first = run(check, "twice", twice(), &has_failed);
+        let second = run(check, "random", RandomScheduler::new(executions), &has_failed);
         [first, second]
     });
-    let seldom = thread::spawn(move || [run(check, "seldom", PctScheduler::new(DEPTH, executions))]);
+    let seldom = thread::spawn(move || [run(check, "seldom", PctScheduler::new(DEPTH, executions), &others)]);
     let runs = [random.join().unwrap().as_slice(), seldom.join().unwrap().as_slice()].concat();
 
     let sum = |of: fn(&Run) -> usize| -> usize { runs.iter().map(of).sum() };
@@ -101,12 +104,18 @@ struct Run {
     failed: bool,
 }
 
-fn run(check: Check, how: &'static str, scheduler: impl Scheduler + 'static) -> Run {
+fn run(
+    check: Check,
+    how: &'static str,
+    scheduler: impl Scheduler + 'static,
+    has_failed: &Arc<AtomicBool>,
+) -> Run {
     let tally = Arc::new(Mutex::new(Tally::default()));
     let at_work = AtWork { name: check.name, how, tally: Arc::clone(&tally), saved: false };
     AT_WORK.set(Some(at_work));
-    let runner = Runner::new(Recorder::new(scheduler, &tally), config());
+    let runner = Runner::new(Recorder::new(scheduler, &tally, has_failed), config());
     let failed = catch_unwind(AssertUnwindSafe(|| runner.run(check.run))).is_err();
+    has_failed.fetch_or(failed, Ordering::SeqCst);
     AT_WORK.set(None);
     let tally = lock(&tally);
     let executions = tally.executions + usize::from(failed);
@@ -134,7 +143,7 @@ fn replay(chosen: &[Check], path: &Path) -> ExitCode {
             ExitCode::from(2)
         }
         Ok(replay) => {
-            let failed = run(*check, "replay", replay).failed;
+            let failed = run(*check, "replay", replay, &Arc::default()).failed;
             println!("check {}: the schedule {}", check.name, if failed { "fails" } else { "passes" });
             if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
         }

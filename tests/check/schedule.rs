@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fmt::Write;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use shuttle::scheduler::{Schedule, Scheduler, Task, TaskId};
@@ -46,21 +47,25 @@ impl Tally {
     }
 }
 
-/// Keeps the tally of a scheduler.
+/// Keeps the tally of a scheduler, which ends once another one of its check has come upon a failure.
 pub struct Recorder<S> {
     inner: S,
     tally: Arc<Mutex<Tally>>,
+    has_failed: Arc<AtomicBool>,
 }
 
 impl<S> Recorder<S> {
-    pub fn new(inner: S, tally: &Arc<Mutex<Tally>>) -> Self {
-        Self { inner, tally: Arc::clone(tally) }
+    pub fn new(inner: S, tally: &Arc<Mutex<Tally>>, has_failed: &Arc<AtomicBool>) -> Self {
+        Self { inner, tally: Arc::clone(tally), has_failed: Arc::clone(has_failed) }
     }
 }
 
 impl<S: Scheduler> Scheduler for Recorder<S> {
     fn new_execution(&mut self) -> Option<Schedule> {
         lock(&self.tally).end();
+        if self.has_failed.load(Ordering::SeqCst) {
+            return None;
+        }
         self.inner.new_execution()
     }
 

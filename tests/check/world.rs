@@ -10,6 +10,7 @@ use ottla::{
     Start, Topic, TopicConfig,
 };
 use shuttle::rand::{Rng, thread_rng};
+use shuttle::thread;
 
 use crate::disk::Disk;
 use crate::schedule::lock;
@@ -64,6 +65,9 @@ impl World {
     pub fn with_options(durability: Durability, adjust: impl FnOnce(BrokerOptions) -> BrokerOptions) -> Self {
         let (memory, clock) = (MemoryVfs::new(), ManualClock::at(1_700_000_000_000));
         let disk = Disk::new(&memory);
+        if chance(2) == 0 {
+            disk.takes_no_time();
+        }
         let broker = open(Arc::clone(&disk) as _, adjust(options(&clock))).unwrap();
         let name = if durability == Durability::Synced { SYNCED } else { "unsynced" };
         let config = TopicConfig::new().segment_bytes(1024).durability(durability);
@@ -106,6 +110,8 @@ impl World {
 
     /// [`read`](Self::read) on a disk that may fail.
     pub fn try_read(&self, next: Offset) -> Result<Offset> {
+        // A reader who never waits would be through before anything happens that it must not see.
+        thread::yield_now();
         let before = self.partition.high_watermark();
         let mut end = next;
         for batch in self.partition.read(Start::At(next))? {
@@ -161,10 +167,12 @@ impl World {
     /// The same under another profile, one of its images.
     pub fn power_cut_as(&self, profile: CrashProfile, seed: u64) -> PowerCut {
         // First what was told, and then the disk, which holds at least that.
-        let told = self.told.facts();
+        let mut told = self.told.facts();
         let images = self.memory.images(profile, IMAGES, seed);
         let number = usize::try_from(seed).unwrap() % IMAGES;
         let image = images.take(number + 1).last().unwrap();
+        // What was sent between the two may be there.
+        told.sent = self.told.facts().sent;
         PowerCut { memory: image.vfs, told }
     }
 
