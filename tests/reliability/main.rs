@@ -35,6 +35,7 @@ mod recipe;
 mod record_id;
 mod recoveries;
 mod report;
+mod rot;
 mod runner;
 mod scratch;
 mod seeded;
@@ -63,6 +64,7 @@ const SUITES: &[Suite] = &[
     Suite { name: "kill9", run: kill9::run },
     Suite { name: "processes", run: processes::run },
     Suite { name: "real_faults", run: real_faults::run },
+    Suite { name: "rot", run: rot::run_suite },
 ];
 
 /// What a child process of a suite can be.
