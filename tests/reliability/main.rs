@@ -49,6 +49,7 @@ mod step;
 #[expect(dead_code, reason = "the other suites use all of it")]
 mod support;
 mod told;
+mod workload;
 mod workloads;
 
 use runner::Suite;

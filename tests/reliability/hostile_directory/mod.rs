@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use crate::child::{Child, Role, argument};
 use crate::dice::{Dice, seed};
 use crate::figures::Figures;
-use crate::seeded::Seeded;
 use crate::runner::Size;
 use crate::scratch::Scratch;
+use crate::seeded::Seeded;
 use deeds::{Deed, Impossible};
 use visitor::PLACES;
 

@@ -11,8 +11,8 @@ use crate::child::Role;
 use crate::dice::{Dice, seed};
 use crate::figures::Figures;
 use crate::posix::is_root;
-use crate::seeded::Seeded;
 use crate::runner::Size;
+use crate::seeded::Seeded;
 
 pub const ROLES: [Role; 3] = [thin::WITNESS, thin::MAPPER, read_error::READER];
 
