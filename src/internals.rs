@@ -24,7 +24,7 @@ pub use crate::vfs::{
 
 /// Opens a broker on a file system of the caller's.
 pub fn open_on(options: BrokerOptions, vfs: Arc<dyn Vfs>, path: &Path) -> Result<Broker> {
-    options.open_on(vfs, path)
+    options.open_with(vfs, path)
 }
 
 /// Undoes an adoption on a file system of the caller's.
@@ -39,7 +39,7 @@ pub fn hand_over_on(hand_over: HandOver, vfs: Arc<dyn Vfs>) -> Result<HandOverRe
 
 /// The same without threads, where ticks come as soon as threads would do what is due.
 pub fn open_ticked_on(options: BrokerOptions, vfs: Arc<dyn Vfs>, path: &Path) -> Result<Broker> {
-    options.background(false).relying_on_ticks().open_on(vfs, path)
+    options.background(false).relying_on_ticks().open_with(vfs, path)
 }
 
 /// The partition that a Kafka broker has left in a directory, whole or damaged, to be read in the place of `partition`.

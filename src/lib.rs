@@ -48,6 +48,7 @@
 //! | put a topic into a Kafka broker's directory | [`HandOver`] |
 //! | look into files, verify a directory, salvage what is sound of one | [`inspect`] |
 //! | test a service without a disk, or move its time | `Broker::in_memory`, `ManualClock` (feature `test-util`) |
+//! | crash a service in a unit test, after every call | `simulator` (feature `test-util`) |
 //!
 //! # Files
 //!
@@ -109,6 +110,8 @@ mod producer;
 mod producer_snapshot;
 mod record_batch;
 mod segment;
+#[cfg(feature = "test-util")]
+pub mod simulator;
 mod sync;
 mod vfs;
 

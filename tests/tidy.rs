@@ -25,7 +25,7 @@ const FLOORS: &[&[&str]] = &[
     &["segment", "ends_file"],
     &["partition_log"],
     &["broker"],
-    &["producer", "consumer", "inspect"],
+    &["producer", "consumer", "inspect", "simulator"],
     &["lib", "internals", "durability"],
     &["bin"],
 ];

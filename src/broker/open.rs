@@ -39,17 +39,17 @@ impl BrokerOptions {
         let path = path.as_ref();
         // The directory stays the same one when the process changes its working directory.
         let absolute = std::path::absolute(path).doing("find", path)?;
-        self.open_on(Arc::new(OsVfs), &absolute)
+        self.open_with(Arc::new(OsVfs), &absolute)
     }
 
     /// Opens an empty broker in memory; see [`Broker::in_memory`].
     #[cfg(feature = "test-util")]
     pub fn in_memory(self) -> Result<Broker> {
-        self.open_on(Arc::new(crate::vfs::MemoryVfs::new()), Path::new("/data"))
+        self.open_with(Arc::new(crate::vfs::MemoryVfs::new()), Path::new("/data"))
     }
 
     /// Opens the data directory of a given file system.
-    pub(crate) fn open_on(self, vfs: Arc<dyn Vfs>, path: &Path) -> Result<Broker> {
+    pub(crate) fn open_with(self, vfs: Arc<dyn Vfs>, path: &Path) -> Result<Broker> {
         self.validate()?;
         open(vfs, path, self).map(Lease::new).map(Broker::new)
     }

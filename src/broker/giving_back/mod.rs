@@ -67,7 +67,7 @@ pub fn give_back(vfs: &Arc<dyn Vfs>, root: &Path, options: BrokerOptions) -> Res
     if judge(vfs.as_ref(), root)? == State::Ours && marker::read(vfs.as_ref(), root)? != Marker::Ours {
         // What a crash has left is recovered first.
         let timeout = options.close_timeout;
-        options.open_on(Arc::clone(vfs), root)?.close(timeout)?;
+        options.open_with(Arc::clone(vfs), root)?.close(timeout)?;
     }
     let _lock = take_lock(vfs.as_ref(), root)?;
     // Once more, now that nobody else can change it.

@@ -132,7 +132,7 @@ impl HandOver {
             report.given_up = true;
             // Removes its directories; what cannot be removed now is with the next opening.
             let options = BrokerOptions::default().background(false);
-            let opened = options.open_on(Arc::clone(vfs), &from);
+            let opened = options.open_with(Arc::clone(vfs), &from);
             _ = opened.and_then(|broker| broker.close(std::time::Duration::MAX));
         } else {
             report
