@@ -28,7 +28,7 @@ pub fn run(size: Size) -> Figures {
     let files = files(&template.data());
     let mut dice = Dice::new(seed());
     // One of so many.
-    let of = size.of(25, 2, 1);
+    let of = size.of(25, 4, 1);
     for deed in deeds::all(&files) {
         if dice.below(of) > 0 && !deed.is_rare() {
             continue;
@@ -47,7 +47,7 @@ pub fn run(size: Size) -> Figures {
         }
     }
     for deed in deeds::edits(&files) {
-        if dice.below(size.of(6, 1, 1)) == 0 {
+        if dice.below(size.of(6, 2, 1)) == 0 {
             edited(&template.data(), &deed);
             figures.add("edits while open", 1);
         }
