@@ -271,8 +271,14 @@ impl ActiveSegment {
         Ok(())
     }
 
-    /// Has the log synced with the next sync, though nothing was appended since it was opened.
+    /// Has the log synced with the next sync, and the indexes once the segment ends, though nothing was appended since they
+    /// were opened.
     pub fn count_as_unsynced(&mut self) -> Result<()> {
+        let mut indexes = self.reader.indexes.lock();
+        let Indexes { offset, time } = &mut *indexes;
+        offset.changing().doing("open", offset.file().path())?;
+        time.changing().doing("open", time.file().path())?;
+        drop(indexes);
         self.file().map(|_| ())
     }
 

@@ -403,3 +403,23 @@ fn the_names_of_indexes_are_durable_where_they_are_proven() {
     }
     assert!(points > 200 && images > 150, "{points} {images}");
 }
+
+/// A roll that failed has written the indexes; the segment was taken up again, and nobody synced them any more where nothing
+/// was added. The suite `real_faults` has found zeros in the indexes of a segment that was proven to be durable.
+#[test]
+fn indexes_that_a_failed_roll_has_written_are_synced_when_the_segment_ends() {
+    let vfs = ScriptedVfs::new();
+    let broker = vfs.open_broker().unwrap();
+    let config = TopicConfig::new().segment_bytes(1024).index_interval_bytes(1).durability(Durability::Os);
+    let topic = broker.create_topic("t", config).unwrap();
+    send_all(&topic, [[1; 300], [2; 300]]).unwrap();
+    vfs.fail("create 0000", 0, StorageFull);
+    assert_eq!(send_all(&topic, [[3; 800]]).unwrap_err().kind(), ErrorKind::NotWritten);
+    vfs.fail_no_more();
+    vfs.take_calls();
+    broker.close(TIMEOUT).unwrap();
+    let calls = vfs.take_calls();
+    for file in [FIRST, FIRST_TIMES, "00000000000000000000.index"] {
+        assert!(calls.contains(&format!("sync {file}")), "{file} is not synced: {calls:?}");
+    }
+}
