@@ -8,7 +8,7 @@ use std::path::Path;
 use super::checkpoints;
 use super::losses::{Loss, PartitionEvidence, SegmentNames, Weight};
 use crate::checkpoint;
-use crate::error::{IoContext, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::file_name::{
     CLEAN_SHUTDOWN, CLEANER_POINTS, CLUSTER_METADATA, HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS,
     REMOTE_INDEXES, SegmentFile, is_leftover_of, partition_dir,
@@ -60,21 +60,29 @@ impl KafkaEvidence {
         Ok(Self {
             recovery_points: read_offsets(vfs, root, RECOVERY_POINTS)?,
             log_starts: read_offsets(vfs, root, LOG_STARTS)?,
-            ..Self::readable(vfs, root, clean)
+            ..Self::readable(vfs, root, clean).0
         })
     }
 
-    /// What can be read of it.
-    pub fn readable(vfs: &dyn Vfs, root: &Path, clean: bool) -> Self {
-        let offsets = |name| read_offsets(vfs, root, name).unwrap_or_default();
-        Self {
+    /// What can be read of it, and the checkpoints that cannot.
+    pub fn readable(vfs: &dyn Vfs, root: &Path, clean: bool) -> (Self, Vec<(&'static str, Error)>) {
+        let mut unread = Vec::new();
+        let mut offsets = |name| match read_offsets(vfs, root, name) {
+            Ok(offsets) => offsets,
+            Err(error) => {
+                unread.push((name, error));
+                Offsets::new()
+            }
+        };
+        let evidence = Self {
             clean,
             is_tiered: vfs.kind(&root.join(REMOTE_INDEXES)).is_ok_and(|kind| kind.is_some()),
             recovery_points: offsets(RECOVERY_POINTS),
             log_starts: offsets(LOG_STARTS),
             high_watermarks: offsets(HIGH_WATERMARKS),
             cleaner_points: offsets(CLEANER_POINTS),
-        }
+        };
+        (evidence, unread)
     }
 
     /// What it says of one partition.

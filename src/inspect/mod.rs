@@ -14,6 +14,7 @@ mod item;
 mod items;
 mod log_copy;
 mod log_walk;
+mod loss_check;
 mod partition_check;
 mod partition_copy;
 pub(crate) mod read_only;

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use super::finding::{Finding, FindingKind, Severity};
+use super::loss_check::LossCheck;
 use super::segment_check::{Checked, Proof, SegmentCheck, is_missing, plain};
 use super::small_files::most;
 use super::survey::{DirectoryKind, PartitionPlace, Survey, read_topic_id};
 use super::{FileKind, Verifying};
-use crate::broker::{Loss, SegmentNames, Weight, Witness, encode_partition_metadata, last_indexed};
+use crate::broker::{SegmentNames, encode_partition_metadata};
 use crate::error::{Error, IoContext, Result};
-use crate::file_name::{CLEANER_POINTS, ENDS, LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA, SegmentFile};
+use crate::file_name::{ENDS, LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA, SegmentFile};
 use crate::model::Offset;
 use crate::partition_log::LeaderEpochs;
 use crate::producer_snapshot::ProducerSnapshot;
@@ -63,68 +64,17 @@ impl<'a, 'b> PartitionCheck<'a, 'b> {
         if let (Some(epochs), Some(end)) = (&epochs, end) {
             self.check_epochs(epochs, names.logs.first().copied(), end);
         }
-        self.check_losses(&names, end, epochs.as_ref());
+        let first_epoch = epochs.as_ref().and_then(|epochs| epochs.entries().next()).map(|(_, start)| start);
+        self.losses(&names).tell(end, first_epoch, self.out);
         self.check_snapshots(&entries, end);
         Ok(())
     }
 
-    /// What is gone by Kafka's own evidence: in a directory of ours, of what Kafka has written. A broker that runs removes
-    /// and makes files while they are looked at, and what was synced is there all the same.
-    fn check_losses(&mut self, names: &SegmentNames, end: Option<Offset>, epochs: Option<&LeaderEpochs>) {
-        let losses = match (self.survey.kind, self.place.proven) {
-            (DirectoryKind::Kafka, _) => {
-                let evidence = self.survey.evidence.of(&self.place.topic, self.place.partition);
-                let first_epoch = epochs.and_then(|epochs| epochs.entries().next()).map(|(_, start)| start);
-                let mut losses = evidence.losses(names, end, first_epoch);
-                losses.retain(|loss| !self.survey.is_live || loss.by == Witness::RecoveryPoint);
-                losses
-            }
-            (DirectoryKind::Ottla, proven) => {
-                let start = proven.map_or(0, |proven| proven.log_start);
-                let mut losses = names.lost_logs(start, self.place.kafka_end);
-                // That the first segment is missing was told.
-                losses.retain(|loss| names.logs.first().is_some_and(|first| loss.offsets.end > *first));
-                losses
-            }
-        };
-        let last = names.logs.last().copied().or(end).unwrap_or_default();
-        for loss in losses.into_iter().filter(|loss| loss.offsets.start < self.place.kafka_end) {
-            let is_end = matches!(loss.by, Witness::RecoveryPoint | Witness::HighWatermark);
-            if !(is_end && self.out.has_damage_up_to(loss.offsets.end)) {
-                self.report_loss(&loss, last);
-            }
-        }
-    }
-
-    fn report_loss(&mut self, loss: &Loss, last: Offset) {
-        let kind = match loss.by {
-            Witness::RecoveryPoint | Witness::HighWatermark | Witness::LogStart => FindingKind::End,
-            Witness::CleanerPoint => FindingKind::OffsetCheckpoint,
-            Witness::FirstEpoch => FindingKind::LeaderEpochs,
-            _ => FindingKind::Segment,
-        };
-        let file = match kind {
-            FindingKind::OffsetCheckpoint => self.survey.root.join(CLEANER_POINTS),
-            FindingKind::LeaderEpochs => self.place.dir.join(LEADER_EPOCH_CHECKPOINT),
-            _ => self.place.dir.join(SegmentFile::Log.name(loss.segment(last))),
-        };
-        let advice = match (loss.weight, loss.by) {
-            (Weight::Proven, _) => SALVAGE,
-            (Weight::Unproven, _) => {
-                "nothing says that it was on stable storage: a power cut may have taken it, and Kafka goes on without it"
-            }
-            (Weight::Hint, Witness::FirstSegment | Witness::FirstEpoch) => {
-                "a retention that was interrupted leaves it like that; if nobody has deleted records, segments are missing"
-            }
-            (Weight::Hint, Witness::CleanerPoint) => {
-                "no record is concerned: Kafka then compacts from the beginning again"
-            }
-            (Weight::Hint, _) => {
-                "the replica of a log that another broker has compacted is like that; if this is none, segments are missing"
-            }
-        };
-        let finding = Finding::new(kind, severity_of(loss.weight), file, loss.to_string(), advice);
-        self.out.add(finding.offsets(loss.offsets.clone()));
+    fn losses<'c>(&self, names: &'c SegmentNames) -> LossCheck<'c>
+    where
+        'a: 'c,
+    {
+        LossCheck { survey: self.survey, place: self.place, names, advice: SALVAGE }
     }
 
     fn is_ours(&self) -> bool {
@@ -230,8 +180,8 @@ impl<'a, 'b> PartitionCheck<'a, 'b> {
             if self.survey.is_live && matches!(proof, Proof::Slot(proven) if base > proven.segment) {
                 break;
             }
-            if base <= self.place.kafka_end {
-                self.check_gap(names, before, end, base);
+            if let (Some(before), Some(end)) = (before, end) {
+                self.losses(names).tell_gap(before, end..base, self.out);
             }
             before = Some(base);
             if !self.follows(base, end, proof) {
@@ -288,22 +238,6 @@ impl<'a, 'b> PartitionCheck<'a, 'b> {
                 SALVAGE,
             );
             self.out.add(finding.offsets(start..*first));
-        }
-    }
-
-    /// What Kafka has written need not be without a gap; but it may be seen that there was none.
-    fn check_gap(&mut self, names: &SegmentNames, before: Option<Offset>, end: Option<Offset>, base: Offset) {
-        let (Some(before), Some(end)) = (before, end) else { return };
-        let start = self.place.proven.map_or(0, |proven| proven.log_start);
-        let is_told = names.lost_logs(start, base).iter().any(|lost| lost.offsets.end == base);
-        if end >= base || is_told {
-            return;
-        }
-        let indexed = last_indexed(self.survey.vfs.as_ref(), &self.place.dir, before);
-        let evidence = self.survey.evidence.of(&self.place.topic, self.place.partition);
-        let synced = if self.is_ours() { Offset::MAX } else { evidence.synced() };
-        if let Some(loss) = names.in_gap(before, end..base, indexed, synced, evidence.cleaned) {
-            self.report_loss(&loss, before);
         }
     }
 
@@ -388,7 +322,8 @@ impl<'a, 'b> PartitionCheck<'a, 'b> {
     }
 
     fn check_snapshots(&mut self, entries: &[DirEntry], end: Option<Offset>) {
-        let advice = "no record is concerned: Kafka takes the one before it, and reads the log from there";
+        let advice = "no record is changed: Kafka takes the one before it, and reads the log from there; of a producer whose \
+                      records are all gone it knows nothing then";
         for entry in entries.iter().filter(|entry| entry.kind == EntryKind::File) {
             let Some((SegmentFile::ProducerSnapshot, at)) = SegmentFile::parse(&entry.name) else { continue };
             let file = self.place.dir.join(&entry.name);
@@ -412,15 +347,6 @@ impl<'a, 'b> PartitionCheck<'a, 'b> {
             };
             self.out.add(Finding::new(FindingKind::ProducerSnapshot, Severity::Derived, file, what, advice));
         }
-    }
-}
-
-/// How bad it is that something is gone.
-pub fn severity_of(weight: Weight) -> Severity {
-    match weight {
-        Weight::Hint => Severity::Note,
-        Weight::Unproven => Severity::Unrecovered,
-        Weight::Proven => Severity::Damage,
     }
 }
 

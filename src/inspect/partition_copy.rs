@@ -8,21 +8,23 @@ use super::finding::{Finding, FindingKind, Severity};
 use super::items::offset_index;
 use super::log_copy::{Copied, LogCopy};
 use super::log_walk::{Found, LogWalk, Step};
+use super::loss_check::LossCheck;
 use super::segment_check::{Proof, is_missing, plain};
 use super::small_files::most;
-use super::survey::PartitionPlace;
+use super::survey::{PartitionPlace, Survey};
 use super::{FileKind, Verifying};
+use crate::broker::SegmentNames;
 use crate::config::TopicConfig;
 use crate::error::{Error, IoContext, Result};
 use crate::file_name::SegmentFile;
 use crate::model::{LeaderEpoch, Offset};
 use crate::partition_log::LeaderEpochs;
 use crate::segment::AbortedTransaction;
-use crate::vfs::{EntryKind, FileView, OpenMode, Vfs, read_file, write_all_at};
+use crate::vfs::{FileView, OpenMode, read_file, write_all_at};
 
 /// A partition that is being copied.
 pub struct PartitionCopy<'a, 'b> {
-    pub vfs: &'a Arc<dyn Vfs>,
+    pub survey: &'a Survey,
     pub place: &'a PartitionPlace,
     pub proof: Proof,
     /// Where its readers begin, if that is not where the first segment does.
@@ -41,6 +43,8 @@ const LEFT: &str = "it was left out";
 const HOLE: &str =
     "it was left out; an empty batch stands in its place, so that its offsets are nobody else's";
 
+const GONE: &str =
+    "it was gone before, and nothing of it could be copied: restore the files from a copy, and salvage again";
 const TORN_HOLE: &str =
     "it was left out; where something was kept behind it, an empty batch stands in its place";
 const LEFT_BEHIND: &str = "they were left out, as a recovery leaves them; salvage can keep them, if asked to";
@@ -75,45 +79,77 @@ impl Behind {
 impl PartitionCopy<'_, '_> {
     /// Copies the partition.
     pub fn run(mut self) -> Result<Copied> {
-        let mut copy = LogCopy::new(Arc::clone(self.vfs), self.to, self.config.clone());
+        let mut copy = LogCopy::new(Arc::clone(&self.survey.vfs), self.to, self.config.clone());
         let epochs = self.epochs();
-        let bases = self.bases();
+        let stored = LeaderEpochs::read(self.survey.vfs.as_ref(), &self.place.dir).ok().flatten();
         let slot = self.place.proven;
-        let start = self.log_start.unwrap_or_default();
-        if let Some(first) = bases.first().filter(|first| **first > start && slot.is_some()) {
-            let what = "the first segment is missing";
-            let finding = self.left(FindingKind::Segment, true, start, what).offsets(start..*first);
-            self.out.add(Finding { advice: "the log begins behind it", ..finding });
+        let mut start = self.log_start.unwrap_or_default();
+        if let Some(names) = self.names() {
+            let losses = LossCheck { survey: self.survey, place: self.place, names: &names, advice: GONE };
+            let end = self.copy_segments(&losses, epochs.as_ref(), &mut copy)?;
+            let first_epoch =
+                stored.as_ref().and_then(|epochs| epochs.entries().next()).map(|(_, start)| start);
+            start = self.start_within(start, copy.next_offset());
+            losses.tell(end, first_epoch, self.out);
         }
+        self.fill_to_proof(&mut copy, epochs.as_ref())?;
+        let epoch = stored.and_then(|epochs| epochs.latest()).unwrap_or_default();
+        copy.finish(start, epoch, slot.map_or(1, |slot| slot.generation.saturating_add(1)))
+    }
+
+    /// Copies one segment after the other; returns where they end, without what a recovery would cut.
+    fn copy_segments(
+        &mut self,
+        losses: &LossCheck<'_>,
+        epochs: Option<&LeaderEpochs>,
+        copy: &mut LogCopy,
+    ) -> Result<Option<Offset>> {
+        let bases = &losses.names.logs;
+        self.check_first(bases.first().copied());
         let mut due = bases.first().copied();
+        let (mut end, mut before) = (None, None);
         for (number, base) in bases.iter().copied().enumerate() {
             let next = bases.get(number.saturating_add(1)).copied();
-            if !self.is_left() {
+            let was_left = self.is_left();
+            if !was_left {
+                if let (Some(before), Some(due)) = (before, due) {
+                    losses.tell_gap(before, due..base, self.out);
+                }
                 self.check_follows(base, due);
             }
-            match self.copy_segment(base, next, due, epochs.as_ref(), &mut copy) {
-                Ok(end) => due = Some(end),
+            before = Some(base);
+            due = match self.copy_segment(base, next, due, epochs, copy) {
+                Ok(end) => Some(end),
                 Err(error) if is_of(&error, self.to) => return Err(error),
                 Err(error) => {
                     let offsets = base..next.unwrap_or(base);
                     let is_proven = !self.is_behind;
                     let finding = self.left(FindingKind::Unreadable, is_proven, base, plain(&error));
                     self.out.add(finding.offsets(offsets));
-                    due = next;
+                    next
                 }
+            };
+            if !was_left {
+                end = due.or(end);
             }
         }
-        self.fill_to_proof(&mut copy, epochs.as_ref())?;
-        let start = self.start_within(start, copy.next_offset());
-        let stored = LeaderEpochs::read(self.vfs.as_ref(), &self.place.dir).ok().flatten();
-        let epoch = stored.and_then(|epochs| epochs.latest()).unwrap_or_default();
-        copy.finish(start, epoch, slot.map_or(1, |slot| slot.generation.saturating_add(1)))
+        Ok(end)
+    }
+
+    /// Tells that the first segments of a log of ours are missing.
+    fn check_first(&mut self, first: Option<Offset>) {
+        let start = self.log_start.unwrap_or_default();
+        if let Some(first) = first.filter(|first| *first > start && self.place.proven.is_some()) {
+            let what = "the first segment is missing";
+            let finding = self.left(FindingKind::Segment, true, start, what).offsets(start..first);
+            self.out.add(Finding { advice: "the log begins behind it", ..finding });
+        }
     }
 
     /// Where readers begin. A start behind the end is not believed, for it would hide everything: no checksum covers
     /// Kafka's checkpoint.
     fn start_within(&mut self, start: Offset, end: Option<Offset>) -> Offset {
-        let Some(end) = end.filter(|end| *end < start) else { return start };
+        let Some(end) = end.filter(|end| *end < start && self.place.proven.is_none()) else { return start };
         let what = format!("the log is to begin at offset {start}, and ends at {end}");
         let advice = "it begins where its first segment does: records may be there that had been deleted";
         let (kind, severity) = (FindingKind::OffsetCheckpoint, Severity::Damage);
@@ -127,7 +163,7 @@ impl PartitionCopy<'_, '_> {
         if self.place.kafka_end == Offset::MAX {
             return None;
         }
-        match LeaderEpochs::load(self.vfs.as_ref(), &self.place.dir, 0) {
+        match LeaderEpochs::load(self.survey.vfs.as_ref(), &self.place.dir, 0) {
             Ok(epochs) => epochs.latest().map(|_| epochs),
             Err(error) => {
                 let file = error.file().unwrap_or(&self.place.dir).to_owned();
@@ -139,25 +175,20 @@ impl PartitionCopy<'_, '_> {
         }
     }
 
-    fn bases(&mut self) -> Vec<Offset> {
+    /// What stands in the directory, if it can be listed.
+    fn names(&mut self) -> Option<SegmentNames> {
         let dir = &self.place.dir;
-        let entries = match self.vfs.read_dir(dir).doing("list", dir) {
-            Ok(entries) => entries,
-            Err(error) => {
-                let what =
-                    if is_missing(&error) { "the directory is missing".to_owned() } else { plain(&error) };
-                self.out.add(Finding::new(FindingKind::Partition, Severity::Damage, dir, what, LEFT));
-                return Vec::new();
-            }
+        let error = match self.survey.vfs.read_dir(dir).doing("list", dir) {
+            Ok(entries) => return Some(SegmentNames::of(&entries)),
+            Err(error) => error,
         };
-        let files = entries.iter().filter(|entry| entry.kind == EntryKind::File);
-        let logs = files.filter_map(|entry| match SegmentFile::parse(&entry.name) {
-            Some((SegmentFile::Log, base)) => Some(base),
-            _ => None,
-        });
-        let mut bases: Vec<Offset> = logs.collect();
-        bases.sort_unstable();
-        bases
+        let (kind, is_missing) = (FindingKind::Partition, is_missing(&error));
+        // That a directory is gone which a checkpoint names was told.
+        if !is_missing || !self.out.has_told(kind) {
+            let what = if is_missing { "the directory is missing".to_owned() } else { plain(&error) };
+            self.out.add(Finding::new(kind, Severity::Damage, dir, what, LEFT));
+        }
+        None
     }
 
     /// Whether the copy goes on behind what is not whole, or missing: a recovery cuts there above what is proven.
@@ -241,10 +272,10 @@ impl PartitionCopy<'_, '_> {
 
     fn walk(&self, base: Offset, next: Option<Offset>) -> Result<LogWalk> {
         let path = self.place.dir.join(SegmentFile::Log.name(base));
-        let file = self.vfs.open(&path, OpenMode::Read).doing("open", &path)?;
+        let file = self.survey.vfs.open(&path, OpenMode::Read).doing("open", &path)?;
         let len = file.size().doing("measure", &path)?;
         let slot = self.place.proven.filter(|slot| self.proof == Proof::All && slot.segment == base);
-        let index = offset_index(self.vfs.as_ref(), &path, base);
+        let index = offset_index(self.survey.vfs.as_ref(), &path, base);
         let walk = LogWalk::new(FileView::Read(file), Some(base), len, &self.out.codecs);
         Ok(walk.before(next.or(slot.map(|slot| slot.offset))).with_index(index))
     }
@@ -338,7 +369,8 @@ impl PartitionCopy<'_, '_> {
     /// What Kafka's readers need to pass over the records of aborted transactions.
     fn copy_transactions(&mut self, base: Offset, end: Offset) -> Result<()> {
         let from = self.place.dir.join(SegmentFile::TransactionIndex.name(base));
-        let read = read_file(self.vfs.as_ref(), &from, most(FileKind::TransactionIndex)).doing("read", &from);
+        let read =
+            read_file(self.survey.vfs.as_ref(), &from, most(FileKind::TransactionIndex)).doing("read", &from);
         let entries = match read.and_then(|bytes| AbortedTransaction::read_all(&bytes, base)) {
             Err(error) if is_missing(&error) => return Ok(()),
             Err(error) => {
@@ -352,7 +384,7 @@ impl PartitionCopy<'_, '_> {
         let mut bytes = Vec::new();
         entries.iter().filter(|entry| entry.last_offset < end).for_each(|entry| entry.write(&mut bytes));
         let to = self.to.join(SegmentFile::TransactionIndex.name(base));
-        let file = self.vfs.open(&to, OpenMode::CreateEmpty).doing("create", &to)?;
+        let file = self.survey.vfs.open(&to, OpenMode::CreateEmpty).doing("create", &to)?;
         write_all_at(file.as_ref(), &bytes, 0).doing("write", &to)?;
         file.sync_all().doing("sync", &to)
     }

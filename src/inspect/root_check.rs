@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::finding::{Finding, FindingKind, Severity};
-use super::partition_check::severity_of;
+use super::loss_check::severity_of;
 use super::segment_check::{is_missing, plain};
 use super::small_files::{decode_offsets, most};
 use super::survey::{DirectoryKind, Survey};
@@ -22,6 +22,11 @@ const RESTORE: &str = "nothing can make it again: restore it from a copy, or sal
 const WRITTEN_ANEW: &str =
     "no record is concerned: it is written anew when the directory is opened and closed";
 const CLEANED_ANEW: &str = "no record is concerned: without it Kafka compacts from the beginning again";
+const BEGUN_ANEW: &str = "without it a log begins where its first segment does, for Kafka, too: records that had been \
+                          deleted come back; restore it from a copy";
+const LOOKED_AT_ANEW: &str = "no record is changed: Kafka then looks at every log from its beginning if it was not stopped \
+                              in order; but what is gone at the end of a log is not known by it any more";
+const FOUND_ANEW: &str = "no record is changed: Kafka then takes the end of each log; but what is gone there is not known by it any more";
 
 /// Kafka's, with which a cluster begins.
 const BOOTSTRAP: &str = "bootstrap.checkpoint";
@@ -36,7 +41,7 @@ pub fn check(survey: &Survey, out: &mut Verifying<'_>) {
     for name in [RECOVERY_POINTS, HIGH_WATERMARKS, LOG_STARTS, CLEANER_POINTS] {
         if let Err(what) = check_checkpoint(survey, name) {
             let file = survey.root.join(name);
-            let advice = if name == CLEANER_POINTS { CLEANED_ANEW } else { WRITTEN_ANEW };
+            let advice = advice_on(survey.kind, name);
             out.add(Finding::new(FindingKind::OffsetCheckpoint, Severity::Derived, file, what, advice));
         }
     }
@@ -47,6 +52,17 @@ pub fn check(survey: &Survey, out: &mut Verifying<'_>) {
     }
     for entry in &survey.entries {
         check_entry(survey, entry, out);
+    }
+}
+
+/// What comes of one of Kafka's checkpoints that is damaged. The ends file says what ours does.
+fn advice_on(kind: DirectoryKind, name: &str) -> &'static str {
+    match (kind, name) {
+        (_, CLEANER_POINTS) => CLEANED_ANEW,
+        (DirectoryKind::Ottla, _) => WRITTEN_ANEW,
+        (DirectoryKind::Kafka, LOG_STARTS) => BEGUN_ANEW,
+        (DirectoryKind::Kafka, RECOVERY_POINTS) => LOOKED_AT_ANEW,
+        (DirectoryKind::Kafka, _) => FOUND_ANEW,
     }
 }
 
@@ -135,7 +151,7 @@ fn check_checkpoint(survey: &Survey, name: &str) -> Result<(), String> {
 }
 
 /// Each directory of a broker has checkpoints of its own: what they name was in this one.
-fn check_lost_partitions(survey: &Survey, out: &mut Verifying<'_>) {
+pub fn check_lost_partitions(survey: &Survey, out: &mut Verifying<'_>) {
     for lost in survey.evidence.lost_partitions(&survey.entries) {
         let LostPartition { topic, partition, checkpoint, offset, weight } = lost;
         let file = survey.root.join(partition_dir(&topic, partition));

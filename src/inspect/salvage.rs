@@ -10,6 +10,7 @@ use super::evidence::Evidence;
 use super::finding::{Finding, FindingKind, Progress, Severity, VerifyReport};
 use super::log_copy::Copied;
 use super::partition_copy::PartitionCopy;
+use super::root_check::check_lost_partitions;
 use super::segment_check::{Proof, is_missing, plain};
 use super::survey::{DirectoryKind, PartitionPlace, Survey};
 use super::target::{Target, require_finished};
@@ -19,7 +20,7 @@ use crate::broker::{AdoptedEnd, Manifest, TopicEntry, TopicState, encode_partiti
 use crate::config::{Durability, TopicConfig};
 use crate::ends_file::{EndsFile, Owner};
 use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::file_name::{ENDS, MANIFEST, PARTITION_METADATA, partition_dir};
+use crate::file_name::{ENDS, LOG_STARTS, MANIFEST, PARTITION_METADATA, partition_dir};
 use crate::model::{Offset, PartitionId, TopicId, TopicName};
 use crate::vfs::{EntryKind, OsVfs, Vfs, real_path, replace_file};
 
@@ -45,7 +46,7 @@ pub struct Salvage<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SalvageReport {
-    /// What was left out, and what was not kept as it was: where, which offsets, why.
+    /// What was left out, what was not kept as it was, and what was gone before: where, which offsets, why.
     pub left: Vec<Finding>,
     /// How many topics the new directory has.
     pub topics: usize,
@@ -164,10 +165,12 @@ fn verified(vfs: Arc<dyn Vfs>, to: &Path) -> Result<VerifyReport> {
 
 /// The topics by the manifest, or, where that cannot be read, by the directories.
 fn topics_of(survey: &Survey, out: &mut Verifying<'_>) -> Result<BTreeMap<TopicName, Salvaged>> {
-    if survey.kind == DirectoryKind::Ottla {
-        note_root(survey, out);
+    match survey.kind {
+        DirectoryKind::Ottla => note_root(survey, out),
+        DirectoryKind::Kafka => check_lost_partitions(survey, out),
     }
-    let evidence = Evidence::read(survey, out);
+    note_checkpoints(survey, out);
+    let evidence = Evidence::of(survey);
     let mut topics: BTreeMap<TopicName, Salvaged> = BTreeMap::new();
     let mut taken = BTreeSet::new();
     for place in &survey.partitions {
@@ -184,7 +187,7 @@ fn topics_of(survey: &Survey, out: &mut Verifying<'_>) -> Result<BTreeMap<TopicN
         });
         topic.config.partitions = topic.config.partitions.max(place.partition.saturating_add(1));
         let log_start = evidence.log_start(place);
-        let place = PartitionPlace { kafka_end: evidence.kafka_end(place), ..place.clone() };
+        let place = evidence.completed(place);
         topic.places.insert(place.partition, Placed { place, log_start });
     }
     topics.iter().try_for_each(|(name, topic)| {
@@ -208,6 +211,26 @@ fn note_root(survey: &Survey, out: &mut Verifying<'_>) {
         let advice =
             "everything that is whole was kept; whether there was more at the end of a log is not known";
         note(FindingKind::Ends, ENDS, error, advice);
+    }
+}
+
+/// Kafka's checkpoints that cannot be read, where something depends on them.
+fn note_checkpoints(survey: &Survey, out: &mut Verifying<'_>) {
+    let lacks_start = survey.partitions.iter().any(|place| place.proven.is_none());
+    for (name, error) in &survey.unread {
+        let (severity, advice) = match (*name, survey.kind) {
+            (LOG_STARTS, _) if lacks_start => {
+                let advice =
+                    "a log begins where its first segment does: records may be there that had been deleted";
+                (Severity::Damage, advice)
+            }
+            (_, DirectoryKind::Kafka) => {
+                (Severity::Derived, "what is gone of the logs was told by the rest of the evidence alone")
+            }
+            (_, DirectoryKind::Ottla) => continue,
+        };
+        let file = survey.root.join(name);
+        out.add(Finding::new(FindingKind::OffsetCheckpoint, severity, file, plain(error), advice));
     }
 }
 
@@ -275,7 +298,7 @@ impl Copying<'_> {
             out.add(Finding::new(FindingKind::Ends, Severity::Damage, survey.root.join(ENDS), what, advice));
         }
         let copy = PartitionCopy {
-            vfs: &survey.vfs,
+            survey,
             place,
             proof,
             log_start,

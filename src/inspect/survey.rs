@@ -52,6 +52,8 @@ pub struct Survey {
     /// What Kafka's checkpoints say, of what can be read of them. In a directory of ours the ends file rules, and of them
     /// only that counts up to where Kafka's cleaner has come.
     pub evidence: KafkaEvidence,
+    /// The checkpoints of Kafka's that cannot be read.
+    pub unread: Vec<(&'static str, Error)>,
     pub partitions: Vec<PartitionPlace>,
     /// What every owner changes, as it was before anything else was looked at.
     traces: Vec<Option<Vec<u8>>>,
@@ -93,7 +95,7 @@ impl Survey {
         let manifest = Manifest::load(vfs.as_ref(), root);
         let ends = read_ends(vfs.as_ref(), root);
         let is_clean = marker != Marker::Absent;
-        let evidence = KafkaEvidence::readable(vfs.as_ref(), root, is_clean);
+        let (evidence, unread) = KafkaEvidence::readable(vfs.as_ref(), root, is_clean);
         let mut survey = Self {
             vfs,
             root: root.to_owned(),
@@ -104,6 +106,7 @@ impl Survey {
             manifest,
             ends,
             evidence,
+            unread,
             partitions: Vec::new(),
             traces,
         };

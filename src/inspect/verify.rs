@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::evidence::Evidence;
 use super::finding::{Finding, FindingKind, Progress, Severity, VerifyReport};
 use super::log_walk::Found;
 use super::partition_check::PartitionCheck;
@@ -74,8 +75,9 @@ impl<'a> Verify<'a> {
         let mut out = Verifying::new(self.watcher, total(survey));
         (out.report.is_live, out.report.is_clean) = (survey.is_live, survey.is_clean());
         root_check::check(survey, &mut out);
+        let evidence = Evidence::of(survey);
         for place in &survey.partitions {
-            PartitionCheck::new(survey, place, &mut out).run();
+            PartitionCheck::new(survey, &evidence.completed(place), &mut out).run();
         }
         out
     }
@@ -134,6 +136,12 @@ impl<'a> Verifying<'a> {
         of_this.filter(|finding| finding.severity == Severity::Damage).any(|finding| {
             finding.kind != FindingKind::LeaderEpoch && finding.offsets.as_ref().is_some_and(reaches)
         })
+    }
+
+    /// Whether something of this kind was found of this partition.
+    pub fn has_told(&self, kind: FindingKind) -> bool {
+        let mut findings = self.report.findings.iter();
+        findings.any(|finding| finding.kind == kind && finding.partition == self.partition)
     }
 
     pub fn count(&mut self, found: &Found) {

@@ -36,6 +36,7 @@ mod rolling;
 mod salvaging;
 mod salvaging_adopted;
 mod salvaging_again;
+mod salvaging_losses;
 mod salvaging_tears;
 mod scrubbing;
 mod stress;

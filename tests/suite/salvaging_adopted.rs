@@ -6,14 +6,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla::inspect::{FindingKind, SalvageReport};
+use ottla::inspect::{FindingKind, SalvageReport, Severity};
 use ottla::internals::{MemoryVfs, OpenMode, Vfs, decode_manifest, open_on};
 use ottla::{Broker, Isolation, Offset, Topic, TopicConfig};
 
 use crate::kafka_fixtures::{Line, Read};
 use crate::salvaging::{OUT, kafkas, records, salvaged};
 use crate::support::{ROOT, get, options, put, send_all};
-use crate::verifying::{content, files, path, replace};
+use crate::verifying::{content, files, path, replace, verify};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const LOG_STARTS: &str = "log-start-offset-checkpoint";
@@ -107,6 +107,11 @@ fn whatever_is_lost_at_the_root_of_an_adopted_directory_its_readers_read_the_sam
                 }
             }
             source.open(&path("ottla.reserve"), OpenMode::Create).unwrap();
+            let damage =
+                verify(&source).findings.into_iter().filter(|found| found.severity > Severity::Unrecovered);
+            let is_told = |kind| [FindingKind::Manifest, FindingKind::Ends].contains(&kind);
+            let others: Vec<_> = damage.filter(|found| !is_told(found.kind)).collect();
+            assert!(others.is_empty(), "{what}: {others:#?}");
             let (report, vfs, broker) = salvaged(&source);
             assert_eq!(report.left.len(), lost.len(), "{what}: {:#?}", report.left);
             let found = all_read(&broker);

@@ -12,18 +12,18 @@ use crate::adopting_fixtures::directory;
 use crate::support::{ROOT, get, options, put, tree};
 use crate::verifying::verify;
 
-type Deed = fn(&MemoryVfs);
+pub type Deed = fn(&MemoryVfs);
 
 fn path(name: &str) -> PathBuf {
     Path::new(ROOT).join(name)
 }
 
-fn remove(vfs: &MemoryVfs, name: &str) {
+pub fn remove(vfs: &MemoryVfs, name: &str) {
     vfs.remove_file(&path(name)).unwrap();
 }
 
 /// Removes every file of a directory that ends so, and the directory, if nothing is left in it.
-fn remove_all(vfs: &MemoryVfs, dir: &str, ends: &str) {
+pub fn remove_all(vfs: &MemoryVfs, dir: &str, ends: &str) {
     let entries = vfs.read_dir(&path(dir)).unwrap();
     for entry in entries.iter().filter(|entry| entry.name.ends_with(ends)) {
         remove(vfs, &format!("{dir}/{}", entry.name));
@@ -34,14 +34,14 @@ fn remove_all(vfs: &MemoryVfs, dir: &str, ends: &str) {
 }
 
 /// Removes a log and its indexes.
-fn remove_segment(vfs: &MemoryVfs, name: &str) {
+pub fn remove_segment(vfs: &MemoryVfs, name: &str) {
     for end in ["log", "index", "timeindex"] {
         remove(vfs, &format!("{name}.{end}"));
     }
 }
 
 /// Cuts a log behind its first batches.
-fn cut(vfs: &MemoryVfs, name: &str, batches: usize) {
+pub fn cut(vfs: &MemoryVfs, name: &str, batches: usize) {
     let log = get(vfs, name);
     put(vfs, name, &log[..crate::adopting::batches(&log)[batches]]);
 }
@@ -57,7 +57,7 @@ fn line(vfs: &MemoryVfs, checkpoint: &str, line: &str) {
 
 /// The gravest finding, of which there is one.
 #[track_caller]
-fn only(report: &VerifyReport, what: &str) -> Finding {
+pub fn only(report: &VerifyReport, what: &str) -> Finding {
     let gravest = report.findings.iter().map(|finding| finding.severity).max();
     let found = report.findings.iter().filter(|finding| Some(finding.severity) == gravest);
     let [finding] = &found.collect::<Vec<_>>()[..] else { panic!("{what}: {:#?}", report.findings) };
@@ -77,9 +77,9 @@ const SEGMENTS: &str = "segments-0/000000000000000000";
 
 /// What is done to the directory of a stopped broker, and what it is found to be: the kind, the severity, the file, the
 /// first offset, and words of it.
-type Gone = (&'static str, Deed, FindingKind, Severity, &'static str, Option<u64>);
+pub type Gone = (&'static str, Deed, FindingKind, Severity, &'static str, Option<u64>);
 
-const OF_A_STOPPED_ONE: [Gone; 15] = [
+pub const OF_A_STOPPED_ONE: [Gone; 15] = [
     (
         "a segment in the middle",
         |vfs| remove(vfs, &format!("{SEGMENTS}40.log")),
@@ -321,21 +321,29 @@ fn what_kafka_may_leave_is_sound() {
     assert_eq!(only(&verify(&vfs), "tiered").severity, Severity::Note);
 }
 
+/// What is done to Kafka's part of a directory that was taken over, and the first offset that is gone then.
+pub const OF_KAFKAS_PART: [(&str, Deed, u64); 5] = [
+    ("the first", |vfs| remove(vfs, &format!("{SEGMENTS}00.log")), 0),
+    ("one in the middle", |vfs| remove(vfs, &format!("{SEGMENTS}40.log")), 40),
+    ("Kafka's last", |vfs| remove(vfs, &format!("{SEGMENTS}80.log")), 80),
+    ("one with its indexes", |vfs| remove_segment(vfs, &format!("{SEGMENTS}40")), 40),
+    ("what an index names", |vfs| cut(vfs, &format!("{SEGMENTS}40.log"), 1), 0),
+];
+
+/// The directory of a stopped broker, taken over, with a record of ours in one of its topics.
+pub fn adopted() -> MemoryVfs {
+    let vfs = directory("stopped");
+    let broker = open_on(options().adopt(true), Arc::new(vfs.clone()), Path::new(ROOT)).unwrap();
+    broker.topic("segments").unwrap().producer().send(Record::new("ours")).unwrap().wait().unwrap();
+    broker.close(Duration::from_secs(10)).unwrap();
+    vfs
+}
+
 /// Of a directory that was taken over, what Kafka has written is held to the same; and undoing the adoption misses it, too.
 #[test]
 fn what_is_gone_of_kafkas_part_is_found_in_a_directory_of_ours() {
-    let deeds: [(&str, Deed, u64); 5] = [
-        ("the first", |vfs| remove(vfs, &format!("{SEGMENTS}00.log")), 0),
-        ("one in the middle", |vfs| remove(vfs, &format!("{SEGMENTS}40.log")), 40),
-        ("Kafka's last", |vfs| remove(vfs, &format!("{SEGMENTS}80.log")), 80),
-        ("one with its indexes", |vfs| remove_segment(vfs, &format!("{SEGMENTS}40")), 40),
-        ("what an index names", |vfs| cut(vfs, &format!("{SEGMENTS}40.log"), 1), 0),
-    ];
-    for (what, deed, first) in deeds {
-        let vfs = directory("stopped");
-        let broker = open_on(options().adopt(true), Arc::new(vfs.clone()), Path::new(ROOT)).unwrap();
-        broker.topic("segments").unwrap().producer().send(Record::new("ours")).unwrap().wait().unwrap();
-        broker.close(Duration::from_secs(10)).unwrap();
+    for (what, deed, first) in OF_KAFKAS_PART {
+        let vfs = adopted();
         let report = verify(&vfs);
         assert!(
             report.is_sound() && report.findings.iter().all(|found| found.kind == FindingKind::Foreign),
@@ -389,4 +397,27 @@ fn what_verify_misses_an_adoption_refuses() {
         refused += 1;
     }
     assert!(refused >= 9, "{refused}");
+}
+
+/// Of a directory that is still Kafka's nothing is written anew by opening it.
+#[test]
+fn what_a_damaged_file_of_kafkas_brings_about_is_said() {
+    let says = |vfs: &MemoryVfs, name: &str, advice: &str| {
+        put(vfs, name, b"no such file");
+        let report = verify(vfs);
+        let finding = report.findings.iter().find(|finding| finding.file == path(name)).unwrap();
+        assert_eq!(finding.severity, Severity::Derived, "{finding}");
+        assert!(finding.advice.contains(advice), "{finding}");
+    };
+    for (name, advice) in [
+        ("log-start-offset-checkpoint", "deleted come back"),
+        ("recovery-point-offset-checkpoint", "every log from its beginning"),
+        ("replication-offset-checkpoint", "the end of each log"),
+        ("cleaner-offset-checkpoint", "compacts from the beginning"),
+        ("segments-0/00000000000000000120.snapshot", "a producer whose records are all gone"),
+    ] {
+        says(&directory("stopped"), name, advice);
+    }
+    // What the ends file knows is written anew.
+    says(&adopted(), "log-start-offset-checkpoint", "written anew");
 }

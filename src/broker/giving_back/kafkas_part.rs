@@ -26,7 +26,7 @@ pub fn check(vfs: &Arc<dyn Vfs>, root: &Path, manifest: &Manifest) -> Result<()>
     let bytes = read_file(vfs.as_ref(), &path, MAX_LEN).doing("read", &path)?;
     let places = list(&bytes).map_err(|error| error.in_file(&path).advise(UNCHANGED))?;
     let ends = newest_of(&places);
-    let evidence = KafkaEvidence::readable(vfs.as_ref(), root, true);
+    let evidence = KafkaEvidence::readable(vfs.as_ref(), root, true).0;
     each_partition(vfs, root, manifest, |dir, (name, owner), adopted| {
         let Some(proven) = ends.get(&owner) else {
             let what = "the ends file says nothing of the partition";

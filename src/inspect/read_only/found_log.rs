@@ -5,15 +5,13 @@ use std::sync::Arc;
 use super::partition_walk::{PartitionWalk, Passed};
 use crate::broker::check_partition_metadata;
 use crate::error::{Error, Result};
-use crate::file_name::{ENDS, LOG_STARTS};
-use crate::inspect::FileKind;
-use crate::inspect::small_files::{decode_offsets, most};
+use crate::file_name::ENDS;
 use crate::inspect::survey::{DirectoryKind, PartitionPlace, Survey};
 use crate::model::Offset;
 use crate::partition_log::{LeaderEpochs, Life, LogEnd};
 use crate::record_batch::Codecs;
 use crate::segment::{SegmentDir, segment_bases};
-use crate::vfs::{Vfs, read_file};
+use crate::vfs::Vfs;
 
 /// The log of a partition.
 #[derive(Clone, Debug)]
@@ -70,7 +68,7 @@ impl FoundLog {
     fn look_at_kafkas(survey: &Survey, place: &PartitionPlace, codecs: &Arc<Codecs>) -> Result<Self> {
         let log = Self::empty(survey, place, codecs, LeaderEpochs::default(), 0)?;
         let first = log.bases.first().copied().unwrap_or_default();
-        let log_start = kafkas_log_start(survey, place).unwrap_or(first);
+        let log_start = survey.evidence.of(&place.topic, place.partition).log_start.unwrap_or(first);
         let log = Self { log_start, end: log_start, ..log };
         match (survey.is_clean(), log.bases.last().copied()) {
             (_, None) => Ok(log),
@@ -144,14 +142,4 @@ impl FoundLog {
     pub fn is_epoch_of(&self, offset: Offset, epoch: i32) -> bool {
         offset < self.place.kafka_end || self.life.epochs.at(offset).map(u32::cast_signed) == Some(epoch)
     }
-}
-
-fn kafkas_log_start(survey: &Survey, place: &PartitionPlace) -> Option<Offset> {
-    let bytes =
-        read_file(survey.vfs.as_ref(), &survey.root.join(LOG_STARTS), most(FileKind::OffsetCheckpoint));
-    let starts = decode_offsets(&bytes.ok()?).ok()?;
-    let of_this = |(topic, partition, _): &&(String, u32, Offset)| {
-        (topic.as_str(), *partition) == (place.topic.as_str(), place.partition)
-    };
-    starts.iter().find(of_this).map(|(_, _, offset)| *offset)
 }
