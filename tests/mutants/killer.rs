@@ -68,19 +68,20 @@ pub fn killer(mutant: Mutant) -> Killer {
 }
 
 impl Killer {
-    /// The process that runs it, with a fault in the library or without.
+    /// The process that runs it, with a fault in the library or, in its smallest size, without.
     pub fn command(self, mutant: Option<Mutant>) -> Result<Command, String> {
+        // What shows in one schedule or image of hundreds is looked for as long as for every other change.
+        let size = if mutant.is_some() { "ci" } else { "quick" };
         let mut command = match self {
             Self::Check(name) => {
                 let mut command = Command::new(executable("OTTLA_CHECK")?);
-                // A fault that shows in one schedule of hundreds is looked for as long as in every other run.
-                command.args([if mutant.is_some() { "ci" } else { "quick" }, name]);
+                command.args([size, name]);
                 command
             }
             Self::Suite(cases) => {
                 let mut command = Command::new(executable("OTTLA_RELIABILITY")?);
                 match cases.split_once(':') {
-                    Some((suite, _)) => command.args(["ci", suite]).env("OTTLA_REPLAY", cases),
+                    Some((suite, _)) => command.args([size, suite]).env("OTTLA_REPLAY", cases),
                     None => command.args(["quick", cases]).env_remove("OTTLA_REPLAY"),
                 };
                 command
