@@ -41,7 +41,7 @@ struct Effort {
 
 pub fn run_suite(size: Size) -> Figures {
     let stride = if recipe::is_one() { 1 } else { size.of(23, 1, 1) };
-    let images = recipe::number_at(3).unwrap_or(size.of(3, 500, 2000));
+    let images = recipe::number_at(3).unwrap_or(size.of(3, 700, 2000));
     let effort = Effort { stride, images, sample: if recipe::is_one() { 1 } else { size.of(3, 80, 80) } };
     let workloads: Vec<_> =
         workloads().into_iter().map(|workload| (workload.beginning(), workload)).collect();

@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla::internals::{MemoryVfs, OpenMode, Vfs, open_on};
+use ottla::internals::{CrashProfile, MemoryVfs, OpenMode, Vfs, open_on};
 use ottla::{Broker, BrokerOptions, Durability, ErrorKind, Record, Start, TopicConfig};
 
 use crate::support::{ROOT, ScriptedVfs, TempDir, encode_batch, options, send_all, values};
+use crate::verifying::verify;
 
 const LOG: &str = "t-0/00000000000000000000.log";
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -391,5 +392,24 @@ fn a_deletion_that_cannot_read_a_topic_id_does_not_take_the_directory_for_somebo
         again
             .create_topic("t", TopicConfig::new())
             .unwrap_or_else(|error| panic!("{call}: {deleted:?}, {error}"));
+    }
+}
+
+/// On a topic that is not synced, a roll that failed left the indexes written and not synced, and the next one synced only
+/// what was written since: a power cut took what was said to be proven.
+#[test]
+fn the_indexes_of_a_segment_whose_roll_has_failed_are_synced_by_the_next() {
+    let vfs = ScriptedVfs::new();
+    let broker = vfs.open_broker().unwrap();
+    let config = TopicConfig::new().segment_bytes(1024).index_interval_bytes(0).durability(Durability::Os);
+    let topic = broker.create_topic("t", config).unwrap();
+    send_all(&topic, [[1; 400], [2; 400]]).unwrap();
+    vfs.fail_once("create 00000000000000000002.log", 0, std::io::ErrorKind::StorageFull);
+    assert!(topic.producer().send(Record::new(&[3; 900])).unwrap().wait().is_err());
+    send_all(&topic, [[3; 900]]).unwrap();
+    topic.producer().synced().flush().unwrap();
+    for image in vfs.memory().images(CrashProfile::Ordered, 20, 1) {
+        let report = verify(&image.vfs);
+        assert!(report.is_sound(), "{}: {:#?}", image.description, report.findings);
     }
 }
