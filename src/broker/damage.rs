@@ -5,8 +5,8 @@ use crate::error::{Error, Result};
 use crate::partition_log::{LogContext, of_acknowledged};
 
 /// What to do about damage, whatever it is.
-const ADVICE: &str = "nothing was changed: restore the file from a copy, read what is sound with `ReadOnlyBroker`, open \
-                      the other partitions with `isolate_damage(true)`, or copy what is sound with `inspect::salvage`";
+const ADVICE: &str = "nothing was changed: restore the file from a copy, read around the damage (read-only), open the \
+                      other partitions (isolating the damage), or salvage what is sound into a new directory";
 
 /// Damage, which may be isolated, as the inner error; the outer one is any other failure. Where the proven end is given,
 /// the damage tells which offsets are concerned.

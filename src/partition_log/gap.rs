@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind};
 use crate::model::{Offset, PartitionId};
 
 const ADVICE: &str =
-    "restore the file from a copy, or copy what is sound with `inspect::salvage`; nothing was changed";
+    "restore the file from a copy, or salvage what is sound into a new directory; nothing was changed";
 
 /// Offsets of a partition whose records are damaged or missing.
 #[derive(Clone, Debug)]

@@ -247,7 +247,8 @@ impl Service {
                 (*config, *perhaps) = (found, None);
             }
             match topic.partition(number) {
-                Ok(partition) => self.look(place, &partition, End::Kill),
+                // What a disk has failed to sync may be gone, also while nobody has cut the power.
+                Ok(partition) => self.look(place, &partition, self.end_is()),
                 Err(_) => _ = self.told.topics.remove(place),
             }
         }

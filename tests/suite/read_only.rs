@@ -628,7 +628,7 @@ fn a_damaged_root_is_refused_with_what_to_do() {
         bytes[3] ^= 1;
         replace(&vfs, name, &bytes);
         let error = open(&vfs).unwrap_err();
-        assert!(error.is_corruption() && error.to_string().contains("inspect::salvage"), "{error}");
+        assert!(error.is_corruption() && error.to_string().contains("salvage what is sound"), "{error}");
         vfs.remove_file(&path(name)).unwrap();
         assert_eq!(open(&vfs).unwrap_err().kind(), ErrorKind::StorageError);
     }

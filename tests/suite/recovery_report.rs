@@ -38,7 +38,7 @@ fn damage_is_told_with_its_place_its_offsets_and_what_to_do() {
             let error = open(&vfs, options()).unwrap_err();
             let text = error.to_string();
             assert!(error.file().is_some_and(|file| file.starts_with(ROOT)), "{what}: {text}");
-            for part in ["topic a, partition 1", "ReadOnlyBroker", "isolate_damage(true)", "inspect::salvage"]
+            for part in ["topic a, partition 1", "read-only", "isolating the damage", "salvage what is sound"]
             {
                 assert!(text.contains(part), "{what}: {text}");
             }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla::inspect::{Content, Inspect, SalvageReport};
-use ottla::internals::{CrashProfile, MemoryVfs, OpenMode, Vfs, inspect_on, open_on, salvage_on, verify_on};
+use ottla::internals::{
+    CrashProfile, MemoryVfs, OpenMode, Vfs, inspect_on, open_on, open_read_only_on, salvage_on, verify_on,
+};
 use ottla::{Error, ErrorKind, Result};
 
 use crate::salvaging::{OUT, all_of_a, records};
@@ -53,6 +55,7 @@ fn state(vfs: &MemoryVfs, what: &str) -> State {
         is_told(open_on(options(), shared(), Path::new(OUT)).map(drop).unwrap_err());
         is_told(open_on(options().adopt(true), shared(), Path::new(OUT)).map(drop).unwrap_err());
         is_told(verify_on(shared(), Path::new(OUT)).unwrap_err());
+        is_told(open_read_only_on(shared(), Path::new(OUT)).map(drop).unwrap_err());
         is_told(salvage_on(shared(), Path::new(OUT), Path::new("/elsewhere")).unwrap_err());
         assert_eq!(tree(&vfs, Path::new(OUT)), before, "{what}: it is left as it was");
         return State::Unfinished;

@@ -20,7 +20,7 @@ fn said(finding: &Finding) -> String {
     format!("{severity:?} {kind:?} {partition:?} {} {offsets:?} {what}", file.display())
 }
 
-fn as_grave<'a>(findings: &'a [Finding], severity: Severity) -> Vec<&'a Finding> {
+fn as_grave(findings: &[Finding], severity: Severity) -> Vec<&Finding> {
     findings.iter().filter(|finding| finding.severity >= severity).collect()
 }
 

@@ -290,7 +290,7 @@ pub struct Salvage {
 #[derive(Clone, Copy, Debug, ClapArgs)]
 pub struct Reading {
     /// Change nothing, and need no right to: no recovery, no lock. What is damaged is told on standard error, and the exit
-    /// code is 3. A Kafka broker's directory can be read, too
+    /// code is 3. A Kafka broker's directory can be read, too. While somebody has the directory open, it is his to read from
     #[arg(long)]
     pub read_only: bool,
 }

@@ -20,6 +20,10 @@ pub enum Failure {
     OutputClosed,
 }
 
+/// What the command line has for a damaged directory.
+const AROUND_DAMAGE: &str = "`ottla verify` lists everything that is damaged, `ottla consume --read-only` reads around it, \
+                             and `ottla salvage` copies what is sound";
+
 impl Failure {
     /// Adds what to do, on the command line, about an error of this kind.
     pub fn hint(self, kind: ottla::ErrorKind, text: &'static str) -> Self {
@@ -79,7 +83,8 @@ impl Failure {
 
 impl From<ottla::Error> for Failure {
     fn from(error: ottla::Error) -> Self {
-        Self::Library { error, hint: None }
+        let hint = error.is_corruption().then_some(AROUND_DAMAGE);
+        Self::Library { error, hint }
     }
 }
 

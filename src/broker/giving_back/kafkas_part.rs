@@ -17,8 +17,8 @@ use crate::vfs::{Vfs, read_file};
 /// More is no ends file.
 const MAX_LEN: u64 = 256 * 1024 * 1024;
 
-const UNCHANGED: &str = "nothing was changed; restore the file from a copy, or have `inspect::salvage` copy what is sound \
-                         into a new directory";
+const UNCHANGED: &str =
+    "nothing was changed; restore the file from a copy, or salvage what is sound into a new directory";
 
 /// Fails if a segment is gone that was there at the adoption. Reads names, and the end of each log.
 pub fn check(vfs: &Arc<dyn Vfs>, root: &Path, manifest: &Manifest) -> Result<()> {

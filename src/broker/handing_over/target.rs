@@ -228,7 +228,10 @@ fn check_topic(vfs: &dyn Vfs, root: &Path, name: &TopicName, partitions: Partiti
         });
     }
     if !there.iter().copied().eq(0..partitions) {
-        let what = format!("the topic has the partitions {there:?} there, and {partitions} here");
+        let what = format!(
+            "the topic has other partitions there ({there:?}) than here (0 to {})",
+            partitions.saturating_sub(1)
+        );
         return refuse(ErrorKind::InvalidPartitions, what).map_err(|error| {
             error.advise("create it with the same number, all in one directory; nothing was changed")
         });

@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::file_name::RETURNING;
 use crate::inspect::codecs;
 use crate::inspect::survey::{DirectoryKind, PartitionPlace, Survey};
+use crate::inspect::target::require_finished;
 use crate::model::{DirectoryId, TopicName};
 use crate::record_batch::Codecs;
 use crate::vfs::{OsVfs, Vfs};
@@ -90,6 +91,7 @@ impl ReadOnlyBroker {
             return Err(absent(root, false));
         }
         let survey = Survey::take(vfs, root)?;
+        require_finished(&survey)?;
         if survey.is_live {
             return Err(in_use(survey.vfs.as_ref(), root));
         }
@@ -154,8 +156,8 @@ fn check_root(survey: &Survey) -> Result<()> {
     match unreadable.cloned() {
         None => Ok(()),
         Some(error) if error.is_corruption() => Err(error.advise(
-            "without it nobody knows what the directory is to hold: restore it from a copy, or copy what is sound with \
-             `inspect::salvage`; nothing was changed",
+            "without it nobody knows what the directory is to hold: restore it from a copy, or salvage what is sound \
+             into a new directory; nothing was changed",
         )),
         Some(error) => Err(error),
     }
@@ -186,7 +188,7 @@ fn placed(error: Error, place: &PartitionPlace) -> Error {
     let error = error.in_partition(place.topic.as_str(), place.partition);
     if error.is_corruption() {
         error.advise(
-            "restore it from a copy, or copy what is sound with `inspect::salvage`; nothing was changed",
+            "restore it from a copy, or salvage what is sound into a new directory; nothing was changed",
         )
     } else {
         error
