@@ -11,9 +11,11 @@ use crate::ledger::{Ledger, Stop, logs, view};
 const TIMEOUT: Duration = Duration::from_secs(60);
 const MARKER: &str = ".kafka_cleanshutdown";
 
+/// Returns whether verifying has found nothing at all that is to be made again.
+///
 /// Everything that was promised is there; a second opening, after an orderly stop or as after a second crash, changes
 /// nothing.
-pub fn check(dir: &Path, ledger: &mut Ledger, stop: Stop, in_order: bool) {
+pub fn check(dir: &Path, ledger: &mut Ledger, stop: Stop, in_order: bool) -> bool {
     let broker = open(dir).unwrap_or_else(|error| panic!("{error}"));
     let found = view(&broker);
     ledger.check(&found, stop);
@@ -42,4 +44,5 @@ pub fn check(dir: &Path, ledger: &mut Ledger, stop: Stop, in_order: bool) {
     if !in_order {
         std::fs::remove_file(dir.join(MARKER)).unwrap();
     }
+    !is_as_sound
 }
