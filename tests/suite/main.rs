@@ -1,6 +1,7 @@
 //! The suites over the whole library, one module a theme.
 
 mod adopting;
+mod adopting_damage;
 mod adopting_fixtures;
 mod altering;
 mod attacks;
