@@ -124,7 +124,8 @@ pub fn verify(path: impl AsRef<Path>) -> Result<VerifyReport> {
 /// read, topics are taken from the directories, with default configurations. Damaged batches are left out, and so are those
 /// above the proven end that recovery would cut: what of those is whole is listed, and kept if
 /// [asked for](Salvage::keep_behind_tears). A batch whose leader epoch was changed is kept, with the right one: its
-/// records have a checksum of their own.
+/// records have a checksum of their own. What was gone before of what a Kafka broker has written is listed as [`verify`] lists
+/// it: a segment, a partition or a topic, or the end of a log.
 ///
 /// **A hole in a log is an empty batch**: a header that names the offsets, and no record. Kafka's log cleaner leaves such
 /// batches where it took all records, and every reader passes over them. So no offset that was acknowledged is given out
