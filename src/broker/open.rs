@@ -127,6 +127,8 @@ impl Opening {
     fn make(self, lock: Box<dyn VfsLock>) -> Result<Arc<Shared>> {
         let (vfs, root) = (self.env.vfs.as_ref(), &*self.env.root);
         self.name_holder(lock.as_ref())?;
+        // Whoever has made the directory may have been killed before its name was durable.
+        sync_parent(vfs, root)?;
         let ends = EndsFile::create(vfs, root)?;
         // A marker without a directory of ours vouches for nothing.
         marker::remove(vfs, root)?;
@@ -323,12 +325,16 @@ fn create_missing(vfs: &dyn Vfs, root: &Path) -> Result<()> {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             created => created.doing("create the directory", path)?,
         }
-        if let Some(parent) = path.parent() {
-            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-            vfs.sync_dir(parent).doing("sync", parent)?;
-        }
+        sync_parent(vfs, path)?;
     }
     Ok(())
+}
+
+/// Makes the name of a directory durable.
+fn sync_parent(vfs: &dyn Vfs, path: &Path) -> Result<()> {
+    let Some(parent) = path.parent() else { return Ok(()) };
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    vfs.sync_dir(parent).doing("sync", parent)
 }
 
 fn judge_directory(vfs: &dyn Vfs, root: &Path, may_create: bool, adopts: bool) -> Result<Verdict> {
