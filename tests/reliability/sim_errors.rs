@@ -130,7 +130,8 @@ fn look_at(service: &Service, failure: &Failure<'_>, what: &str, figures: &mut F
     // Every other time the page cache cannot be passed, and recovery writes the files anew.
     again.let_cache_be_passed(number.is_multiple_of(2));
     let mut images = 1;
-    if failure.is_sampled {
+    // To a recovery, a read of nothing is the end of the file.
+    if failure.is_sampled && failure.fault != Fault::Short(0) {
         figures.add("failed recoveries", fail_recovery(&again, told, end, failure, what));
         images += cut_power_after_recovery(&again, told, number, what);
     }
