@@ -172,8 +172,11 @@ impl Service {
     }
 
     fn reopen(&mut self) -> Outcome {
+        let was_excused = self.is_excused;
         let closed = self.close();
         let opened = self.open();
+        // What the close has told is of the life before.
+        self.is_excused |= was_excused && closed.is_err();
         closed.and(opened)
     }
 

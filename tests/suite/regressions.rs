@@ -406,7 +406,9 @@ fn the_indexes_of_a_segment_whose_roll_has_failed_are_synced_by_the_next() {
     send_all(&topic, [[1; 400], [2; 400]]).unwrap();
     vfs.fail_once("create 00000000000000000002.log", 0, std::io::ErrorKind::StorageFull);
     assert!(topic.producer().send(Record::new(&[3; 900])).unwrap().wait().is_err());
-    send_all(&topic, [[3; 900]]).unwrap();
+    topic.producer().send(Record::new(&[3; 900])).unwrap().wait().unwrap();
+    // The first tells of the failure.
+    _ = topic.producer().flush();
     topic.producer().synced().flush().unwrap();
     for image in vfs.memory().images(CrashProfile::Ordered, 20, 1) {
         let report = verify(&image.vfs);
