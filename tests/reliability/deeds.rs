@@ -167,6 +167,10 @@ impl Service {
     }
 
     fn alter_to(&mut self, topic: Place, before: TopicConfig, after: TopicConfig) -> Outcome {
+        if self.told.altered.get(topic).is_some_and(|(_, perhaps)| perhaps.is_some()) {
+            // Nobody has said yet what became of the last one.
+            return Ok(());
+        }
         self.told.altered.insert(topic, (before, Some(after.clone())));
         self.broker()?.alter_topic(topic, after.clone())?;
         let raised = after.get("durability").as_deref() == Some("synced");
