@@ -41,6 +41,11 @@ impl Candidate {
     ) -> Result<Self> {
         let (vfs, dir) = (context.dir.vfs().as_ref(), context.dir.path());
         let looked = require_directory(vfs, dir).and_then(|()| partition_metadata::check(vfs, dir, entry.id));
+        let segments = entry.segments.get(&context.partition);
+        let looked = looked.and_then(|()| match (segments, proven) {
+            (Some(segments), Some(proven)) => segments.require(&context.dir, proven.log_start),
+            _ => Ok(()),
+        });
         let looked = looked.and_then(|()| match proven {
             Some(proven) => LeaderEpochs::load(vfs, dir, proven.offset),
             None => {

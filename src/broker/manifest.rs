@@ -5,6 +5,7 @@
 //! directory 8xO1m3mLSZ2Rk0p0WZs3yQ
 //! topic orders rE6H2AcSSMCQ7GdNHWIEMQ live 3
 //! adopted 0 1500 4
+//! segments 0 0:1048576 1200:734003
 //! config segment.bytes 1073741824
 //! config segment.ms 604800000
 //! config compression.gzip.level -1
@@ -16,7 +17,8 @@
 //! last line is the CRC-32 (IEEE) of everything before it, in hexadecimal.
 //!
 //! Of a partition that was taken over from a Kafka broker, `adopted` says up to which offset Kafka has written it, and
-//! its leader epoch then (`none` if it had none).
+//! its leader epoch then (`none` if it had none), and `segments` which segments of it there were; see
+//! [`KafkaSegments`]. A directory that was adopted by an earlier version has no such line.
 //!
 //! A configuration without a line has its default: so a version that knows more of them reads what an older one
 //! wrote. One that this version does not know is an error, for it could mean anything.
@@ -37,6 +39,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 
+use super::kafka_segments::KafkaSegments;
 use crate::config::{Durability, TopicConfig};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::file_name::MANIFEST;
@@ -66,6 +69,8 @@ pub struct TopicEntry {
     pub config: TopicConfig,
     /// Of the partitions that were taken over from a Kafka broker.
     pub adopted: BTreeMap<PartitionId, AdoptedEnd>,
+    /// Of these, the segments that Kafka has written, where they were noted.
+    pub segments: BTreeMap<PartitionId, KafkaSegments>,
 }
 
 /// Where the part of a partition ends that a Kafka broker has written.
@@ -78,7 +83,7 @@ pub struct AdoptedEnd {
 
 impl TopicEntry {
     pub fn new(id: TopicId, state: TopicState, config: TopicConfig) -> Self {
-        Self { id, state, config, adopted: BTreeMap::new() }
+        Self { id, state, config, adopted: BTreeMap::new(), segments: BTreeMap::new() }
     }
 
     /// Where what Kafka has written of a partition ends; 0 if it has written nothing.
@@ -166,11 +171,14 @@ impl Manifest {
     pub fn encode(&self) -> String {
         let mut text = format!("{FIRST_LINE}\ndirectory {}\n", self.directory);
         // Writing to a string does not fail.
-        for (name, TopicEntry { id, state, config, adopted }) in &self.topics {
+        for (name, TopicEntry { id, state, config, adopted, segments }) in &self.topics {
             _ = writeln!(text, "topic {} {id} {}", name.as_str(), state.encode(config.partitions));
             for (partition, AdoptedEnd { offset, epoch }) in adopted {
                 let epoch = epoch.map_or_else(|| "none".to_owned(), |epoch| epoch.to_string());
                 _ = writeln!(text, "adopted {partition} {offset} {epoch}");
+                if let Some(segments) = segments.get(partition) {
+                    _ = writeln!(text, "segments {}", segments.encode(*partition));
+                }
             }
             for (name, value) in config.entries() {
                 _ = writeln!(text, "config {name} {value}");
@@ -224,6 +232,11 @@ fn decode_topics<'a>(lines: impl Iterator<Item = &'a str>) -> Result<BTreeMap<To
                     return Err(damaged("its adopted partitions are not sorted"));
                 }
                 adopted.insert(partition, end);
+            }
+            Some(("segments", rest)) => {
+                let topic = topics.last_entry();
+                let noted = topic.and_then(|mut topic| decode_segments(rest, topic.get_mut()));
+                noted.ok_or_else(|| damaged("segments are not those of an adopted partition"))?;
             }
             Some(("config", rest)) => {
                 let (Some((name, value)), Some(mut topic)) = (rest.split_once(' '), topics.last_entry())
@@ -282,6 +295,13 @@ fn decode_adopted(text: &str) -> Option<(PartitionId, AdoptedEnd)> {
         epoch => Some(epoch.parse().ok().filter(|epoch| i32::try_from(*epoch).is_ok())?),
     };
     words.next().is_none().then_some((partition, AdoptedEnd { offset, epoch }))
+}
+
+/// Of the partition that was adopted last; `None` if they are not, or were there.
+fn decode_segments(text: &str, entry: &mut TopicEntry) -> Option<()> {
+    let (partition, end) = entry.adopted.last_key_value()?;
+    let segments = KafkaSegments::decode(text, *partition, end.offset)?;
+    entry.segments.insert(*partition, segments).is_none().then_some(())
 }
 
 fn decode_config(config: TopicConfig, name: &str, value: &str) -> Result<TopicConfig> {

@@ -13,7 +13,7 @@ use super::closing::{Closing, Lease};
 use super::damage;
 use super::directory::{Verdict, absent, judge, not_ours};
 use super::environment::Environment;
-use super::manifest::{Manifest, TopicEntry};
+use super::manifest::{AdoptedEnd, Manifest, TopicEntry};
 use super::marker::{self, Marker};
 use super::options::BrokerOptions;
 use super::recovery_report::RecoveryReport;
@@ -97,8 +97,25 @@ impl Found {
         if marker == Marker::Foreign {
             notes.push("the clean-shutdown marker is not ours, and counts as absent".to_owned());
         }
+        notes.extend(unnoted_segments(&manifest));
         Ok(Self { manifest, ends, marker, notes })
     }
+}
+
+/// Whether there are adopted partitions of which nobody has noted the segments.
+fn unnoted_segments(manifest: &Manifest) -> Option<String> {
+    let unnoted = manifest.topics.values().map(|entry| {
+        let is_unnoted =
+            |(partition, end): &(_, &AdoptedEnd)| end.offset > 0 && !entry.segments.contains_key(*partition);
+        entry.adopted.iter().filter(is_unnoted).count()
+    });
+    let count = unnoted.sum::<usize>();
+    (count > 0).then(|| {
+        format!(
+            "{count} partitions were taken over from Kafka by an earlier version, which did not note their segments: \
+             nothing tells a segment of these that is lost from a gap of Kafka's compaction"
+        )
+    })
 }
 
 struct Opening {

@@ -67,7 +67,7 @@ impl<'a, 'b> PartitionCheck<'a, 'b> {
         let first_epoch = epochs.as_ref().and_then(|epochs| epochs.entries().next()).map(|(_, start)| start);
         self.losses(&names).tell(end, first_epoch, self.out);
         self.check_snapshots(&entries, end);
-        Ok(())
+        self.check_kafka_segments(&names)
     }
 
     fn losses<'c>(&self, names: &'c SegmentNames) -> LossCheck<'c>
@@ -75,6 +75,25 @@ impl<'a, 'b> PartitionCheck<'a, 'b> {
         'a: 'c,
     {
         LossCheck { survey: self.survey, place: self.place, names, advice: SALVAGE }
+    }
+
+    /// What of Kafka's segments is not what it was when the directory was taken over, where that was not told.
+    fn check_kafka_segments(&mut self, names: &SegmentNames) -> Result<()> {
+        let Some(first) = names.logs.first() else { return Ok(()) };
+        let mut losses = self.place.lost_segments(&self.survey.vfs, Some(0))?;
+        // An owner notes where the log begins before it removes a segment.
+        let start = self.survey.log_start_now(self.place).unwrap_or(*first);
+        losses.retain(|loss| loss.offsets.end > start.max(*first));
+        for loss in losses {
+            let file = self.place.dir.join(SegmentFile::Log.name(loss.base));
+            let is_told = self.out.has_damage_in(&file);
+            if !(loss.has.is_none() && is_told) {
+                let finding =
+                    Finding::new(FindingKind::Segment, Severity::Damage, file, loss.to_string(), SALVAGE);
+                self.out.add(finding.offsets(loss.offsets.start.max(start)..loss.offsets.end));
+            }
+        }
+        Ok(())
     }
 
     fn is_ours(&self) -> bool {

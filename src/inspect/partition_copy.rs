@@ -106,6 +106,7 @@ impl PartitionCopy<'_, '_> {
     ) -> Result<Option<Offset>> {
         let bases = &losses.names.logs;
         self.check_first(bases.first().copied());
+        self.tell_lost(bases);
         let mut due = bases.first().copied();
         let (mut end, mut before) = (None, None);
         for (number, base) in bases.iter().copied().enumerate() {
@@ -143,6 +144,26 @@ impl PartitionCopy<'_, '_> {
             let what = "the first segment is missing";
             let finding = self.left(FindingKind::Segment, true, start, what).offsets(start..first);
             self.out.add(Finding { advice: "the log begins behind it", ..finding });
+        }
+    }
+
+    /// Tells which segments of Kafka's are not what they were when the directory was taken over. That the first ones are
+    /// missing was told.
+    fn tell_lost(&mut self, bases: &[Offset]) {
+        let Some(first) = bases.first() else { return };
+        let start = self.place.proven.map(|proven| proven.log_start);
+        let losses = match self.place.lost_segments(&self.survey.vfs, start) {
+            Ok(losses) => losses,
+            Err(error) => {
+                let advice = "whether segments of Kafka's are missing is not known: look at the disk";
+                let (kind, severity) = (FindingKind::Unreadable, Severity::Damage);
+                self.out.add(Finding::new(kind, severity, &self.place.dir, plain(&error), advice));
+                return;
+            }
+        };
+        for loss in losses.into_iter().filter(|loss| loss.offsets.end > *first) {
+            let finding = self.left(FindingKind::Segment, true, loss.base, loss.to_string());
+            self.out.add(Finding { advice: LEFT, ..finding.offsets(loss.offsets) });
         }
     }
 

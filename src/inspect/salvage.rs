@@ -16,12 +16,13 @@ use super::survey::{DirectoryKind, PartitionPlace, Survey};
 use super::target::{Target, require_finished};
 use super::verify::{Verify, total};
 use super::watcher::Watcher;
-use crate::broker::{AdoptedEnd, Manifest, TopicEntry, TopicState, encode_partition_metadata};
+use crate::broker::{AdoptedEnd, KafkaSegments, Manifest, TopicEntry, TopicState, encode_partition_metadata};
 use crate::config::{Durability, TopicConfig};
 use crate::ends_file::{EndsFile, Owner};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::file_name::{ENDS, LOG_STARTS, MANIFEST, PARTITION_METADATA, partition_dir};
 use crate::model::{Offset, PartitionId, TopicId, TopicName};
+use crate::segment::SegmentDir;
 use crate::vfs::{EntryKind, OsVfs, Vfs, real_path, replace_file};
 
 /// How [`salvage`](super::salvage) is done.
@@ -256,6 +257,14 @@ impl Copying<'_> {
                     let offset = end.offset.min(kafka_end);
                     let epoch = offset.checked_sub(1).and_then(|last| epochs.at(last));
                     entry.adopted.insert(partition, AdoptedEnd { offset, epoch });
+                    let dir = SegmentDir::new(
+                        Arc::clone(&survey.vfs),
+                        &to.join(partition_dir(name, partition)),
+                        false,
+                    );
+                    // The last one is written to.
+                    let segments = KafkaSegments::measure(&dir, offset.min(end.segment))?;
+                    entry.segments.insert(partition, segments);
                 }
                 partitions = partitions.saturating_add(1);
             }
@@ -288,6 +297,7 @@ impl Copying<'_> {
             proven: None,
             recovery_point: None,
             kafka_end: 0,
+            kafka_segments: None,
         };
         let placed = topic.places.get(&partition);
         let (place, log_start) = placed.map_or((&nothing, None), |placed| (&placed.place, placed.log_start));

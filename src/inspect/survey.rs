@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use super::FileKind;
 use super::small_files::most;
-use crate::broker::{KafkaEvidence, Manifest, Marker, TopicEntry, decode_partition_metadata, read_marker};
+use crate::broker::{
+    KafkaEvidence, KafkaSegments, Manifest, Marker, SegmentLoss, TopicEntry, decode_partition_metadata,
+    read_marker,
+};
 use crate::config::TopicConfig;
 use crate::ends_file::{Owner, Place, ProvenEnd, list, newest_of};
 use crate::error::{Error, ErrorKind, IoContext, Result};
@@ -16,6 +19,7 @@ use crate::file_name::{
     RECOVERY_POINTS, SegmentFile, parse_partition_dir, partition_dir,
 };
 use crate::model::{Offset, PartitionId, TopicId, TopicName};
+use crate::segment::SegmentDir;
 use crate::vfs::{DirEntry, EntryKind, Vfs, read_file};
 
 fn is_live(vfs: &dyn Vfs, root: &Path) -> Result<bool> {
@@ -81,6 +85,17 @@ pub struct PartitionPlace {
     pub recovery_point: Option<Offset>,
     /// Up to where a Kafka broker has written it: below, offsets may be missing, and leader epochs fall.
     pub kafka_end: Offset,
+    /// The segments that it has written, if they were noted when it was taken over.
+    pub kafka_segments: Option<KafkaSegments>,
+}
+
+impl PartitionPlace {
+    /// What of Kafka's segments is lost since they were noted.
+    pub fn lost_segments(&self, vfs: &Arc<dyn Vfs>, start: Option<Offset>) -> Result<Vec<SegmentLoss>> {
+        let Some(segments) = &self.kafka_segments else { return Ok(Vec::new()) };
+        let dir = SegmentDir::new(Arc::clone(vfs), &self.dir, false).with_kafka_end(self.kafka_end);
+        segments.lost(&dir, start)
+    }
 }
 
 impl Survey {
@@ -160,6 +175,9 @@ impl Survey {
                     DirectoryKind::Ottla => entry.map_or(0, |entry| entry.adopted_end(partition)),
                     DirectoryKind::Kafka => Offset::MAX,
                 },
+                kafka_segments: entry
+                    .filter(|_| self.kind == DirectoryKind::Ottla)
+                    .and_then(|entry| entry.segments.get(&partition).cloned()),
             }
         };
         match &self.manifest {
@@ -197,6 +215,15 @@ impl Survey {
             Some((topic.clone(), TopicId::from_u128(id)))
         });
         most.collect()
+    }
+
+    /// Where readers of a partition begin, as its owner, if there is one, has it by now.
+    pub fn log_start_now(&self, place: &PartitionPlace) -> Option<Offset> {
+        let known = place.proven.map(|proven| proven.log_start);
+        let (true, Some(topic)) = (self.is_live, place.id) else { return known };
+        let places = read_ends(self.vfs.as_ref(), &self.root).ok()?;
+        let now = newest_of(&places).get(&Owner { topic, partition: place.partition }).copied();
+        now.map(|proven| proven.log_start).or(known)
     }
 
     /// Every directory that has a partition's name.

@@ -144,6 +144,12 @@ impl<'a> Verifying<'a> {
         findings.any(|finding| finding.kind == kind && finding.partition == self.partition)
     }
 
+    /// Whether damage of a file was found.
+    pub fn has_damage_in(&self, file: &Path) -> bool {
+        let mut findings = self.report.findings.iter();
+        findings.any(|finding| finding.severity == Severity::Damage && finding.file == file)
+    }
+
     pub fn count(&mut self, found: &Found) {
         self.report.batches += 1;
         self.report.records += u64::from(found.header.records_count);

@@ -6,7 +6,7 @@
 //! 1. what is to be cut is copied, and the clean-shutdown marker removed, as a broker does, too;
 //! 2. each partition is mended, and a new segment begun behind what Kafka has written: it stays Kafka's, and
 //!    everything of ours lies in segments of our own;
-//! 3. the ends file and the manifest are written;
+//! 3. the ends file and the manifest are written, with the lengths of Kafka's segments, which change no more;
 //! 4. `meta.properties` is renamed to `meta.properties.adopted`.
 //!
 //! Up to the last step the directory is Kafka's: a broker starts on it, or it is adopted again, from the beginning.
@@ -23,6 +23,7 @@ use super::damage;
 use super::environment::Environment;
 use super::giving_back;
 use super::kafka_evidence::KafkaEvidence;
+use super::kafka_segments::KafkaSegments;
 use super::manifest::{AdoptedEnd, Manifest, TopicEntry, TopicState};
 use super::marker;
 use super::recovery_report::{PartitionRecovery, RecoveryReport};
@@ -118,7 +119,7 @@ struct Change<'a> {
 
 impl Change<'_> {
     fn carry_out(self) -> Result<Adopted> {
-        let Self { env, manifest, partitions, mut report } = self;
+        let Self { env, mut manifest, partitions, mut report } = self;
         let (vfs, root) = (env.vfs.as_ref(), &*env.root);
         // What an adoption has left that was interrupted means nothing.
         let ends = Arc::new(EndsFile::create(vfs, root)?);
@@ -141,6 +142,7 @@ impl Change<'_> {
             report.partitions.extend(mended);
         }
         prove(env, &ends, &contexts, &partitions)?;
+        note_segments(&mut manifest, &contexts, &partitions)?;
         // Kafka has the directory back, and we take it again. The manifest's sync makes it durable.
         giving_back::remove_if_there(vfs, &root.join(RETURNING))?;
         manifest.stage(vfs, root)?;
@@ -183,6 +185,19 @@ fn remove_leftovers(dir: &SegmentDir, taken: &Taken) -> Result<()> {
         vfs.sync_dir(dir.path()).doing("sync", dir.path())?;
     }
     remove(&taken.deleted)
+}
+
+/// Notes which segments Kafka has left, now that they are mended.
+fn note_segments(
+    manifest: &mut Manifest,
+    contexts: &[LogContext],
+    partitions: &[(TopicName, PartitionId, Taken)],
+) -> Result<()> {
+    for (context, (name, partition, taken)) in contexts.iter().zip(partitions) {
+        let Some(entry) = manifest.topics.get_mut(name) else { continue };
+        entry.segments.insert(*partition, KafkaSegments::measure(&context.dir, taken.end.offset)?);
+    }
+    Ok(())
 }
 
 /// Writes the first slot of each partition: what Kafka has written is proven, and ours begins behind it.

@@ -1,4 +1,4 @@
-//! What Kafka has written of the partitions, before it gets them back: that no segment of it is gone.
+//! What Kafka has written of the partitions, before it gets them back: that nothing of it is gone.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ const MAX_LEN: u64 = 256 * 1024 * 1024;
 const UNCHANGED: &str =
     "nothing was changed; restore the file from a copy, or salvage what is sound into a new directory";
 
-/// Fails if a segment is gone that was there at the adoption. Reads names, and the end of each log.
+/// Fails if a segment is gone that was there at the adoption. Reads names and lengths, and the end of each log.
 pub fn check(vfs: &Arc<dyn Vfs>, root: &Path, manifest: &Manifest) -> Result<()> {
     let path = root.join(ENDS);
     let bytes = read_file(vfs.as_ref(), &path, MAX_LEN).doing("read", &path)?;
@@ -32,6 +32,11 @@ pub fn check(vfs: &Arc<dyn Vfs>, root: &Path, manifest: &Manifest) -> Result<()>
             let what = "the ends file says nothing of the partition";
             return Err(Error::corrupt(what).in_file(&path).advise(UNCHANGED));
         };
+        if let Some(segments) =
+            manifest.topics.get(name).and_then(|entry| entry.segments.get(&owner.partition))
+        {
+            segments.require(dir, proven.log_start).map_err(|error| error.advise(UNCHANGED))?;
+        }
         let cleaned = evidence.of(name, owner.partition).cleaned;
         check_partition(dir, proven.log_start, adopted.offset, cleaned)
     })

@@ -15,6 +15,9 @@ use crate::model::{PartitionId, TopicName};
 use crate::segment::SegmentDir;
 use crate::vfs::{Vfs, VfsLock};
 
+const UNCHANGED: &str = "nothing was changed; restore the file from a copy, or have `inspect::salvage` copy what is sound \
+                         into a new directory, and hand the topic over from that";
+
 /// The topic that is handed over, at rest.
 #[derive(Debug)]
 pub struct Source {
@@ -55,6 +58,10 @@ impl Source {
             let path = root.join(partition_dir(name, partition));
             let dir =
                 SegmentDir::new(Arc::clone(vfs), &path, false).with_kafka_end(entry.adopted_end(partition));
+            if let Some(segments) = entry.segments.get(&partition) {
+                let whole = segments.require(&dir, ends.log_start);
+                whole.map_err(|error| error.in_partition(name.as_str(), partition).advise(UNCHANGED))?;
+            }
             Ok(SourcePartition { dir, ends: *ends })
         };
         let partitions = (0..entry.config.partitions).map(partition).collect::<Result<Vec<_>>>()?;

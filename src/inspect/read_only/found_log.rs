@@ -1,5 +1,6 @@
 //! The log of a partition as it was found: its segments, where it begins, and where that ends which is shown of it.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::partition_walk::{PartitionWalk, Passed};
@@ -26,6 +27,8 @@ pub struct FoundLog {
     pub end: Offset,
     /// In which segment that is, and up to which byte; `None` where the files end, and nothing else tells.
     pub ends_at: Option<(Offset, u64)>,
+    /// Of what Kafka has written, the offsets that are lost since the directory was taken over, rising.
+    pub lost: Vec<Range<Offset>>,
     /// With the leader epochs, where it is ours.
     pub life: Arc<Life>,
 }
@@ -54,6 +57,7 @@ impl FoundLog {
             log_start: proven.log_start,
             end: proven.offset.max(proven.log_start),
             ends_at: Some((proven.segment, proven.position)),
+            lost: lost(survey, place, proven.log_start)?,
             ..Self::empty(survey, place, codecs, epochs, proven.generation)?
         };
         // In an orderly stop the log ended with its slot: where there is more, the newest slot is lost, and its twin older.
@@ -97,6 +101,7 @@ impl FoundLog {
             log_start: 0,
             end: 0,
             ends_at: None,
+            lost: Vec::new(),
             life: Arc::new(Life { generation, epochs }),
         })
     }
@@ -133,13 +138,20 @@ impl FoundLog {
         }
     }
 
-    /// Whether it is no damage if no batch holds the offset.
-    pub fn may_lack(&self, offset: Offset) -> bool {
-        offset < self.place.kafka_end
+    /// Whether it is no damage if no batch holds the offset `at`, nor any other of these.
+    pub fn may_lack(&self, at: Offset, offsets: Range<Offset>) -> bool {
+        let is_in = |lost: &Range<Offset>| lost.start < offsets.end && offsets.start < lost.end;
+        at < self.place.kafka_end && !self.lost.iter().any(is_in)
     }
 
     /// Whether a batch at this offset may have this leader epoch.
     pub fn is_epoch_of(&self, offset: Offset, epoch: i32) -> bool {
         offset < self.place.kafka_end || self.life.epochs.at(offset).map(u32::cast_signed) == Some(epoch)
     }
+}
+
+/// What is missing of Kafka's segments; what was changed and is not shorter has batches that say what is wrong.
+fn lost(survey: &Survey, place: &PartitionPlace, start: Offset) -> Result<Vec<Range<Offset>>> {
+    let losses = place.lost_segments(&survey.vfs, Some(start))?;
+    Ok(losses.into_iter().filter(|loss| loss.has.unwrap_or(0) < loss.had).map(|loss| loss.offsets).collect())
 }

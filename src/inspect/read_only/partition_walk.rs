@@ -203,7 +203,7 @@ impl PartitionWalk {
         }
         let first = header.base_offset;
         let (damage, path) = (segment.damage.take(), segment.path.clone());
-        if first > self.next && (damage.is_some() || !self.log.may_lack(self.next)) {
+        if first > self.next && (damage.is_some() || !self.log.may_lack(self.next, self.next..first)) {
             let damage = damage.unwrap_or_else(|| Damage {
                 bytes: found.position..found.position,
                 claimed_end: first,
@@ -249,7 +249,7 @@ impl PartitionWalk {
             // Behind a log whose end is not known something may have stood all the same.
             None if to <= self.next => None,
             Some(_) if limit.is_some() && to <= self.next => None,
-            None if self.log.may_lack(to.saturating_sub(1)) => {
+            None if self.log.may_lack(to.saturating_sub(1), self.next..to) => {
                 self.next = to;
                 None
             }
