@@ -67,6 +67,8 @@ pub(super) struct Upkeep {
     pub lingering_since: Option<Duration>,
     /// Segments that were rolled on a synced topic, whose indexes may still have to be synced.
     pub ended: Vec<Ended>,
+    /// Up to where the indexes are durable, while a reopening makes those behind it again, or has failed at that.
+    pub rebuilding: Option<LogEnd>,
     /// Whether the next log is to be made.
     pub wants_next: bool,
     /// The segment for which it was asked for last.

@@ -116,6 +116,8 @@ impl Failed<'_> {
         let life = Files::life_after(epochs.clone(), cut.end, generation);
         let mut state = log.commit.state.lock();
         state.seen = state.seen.max(state.end(log.visible_reach()).offset);
+        // The indexes of what lies behind it are still to be made again, and may not be, this time.
+        state.upkeep.rebuilding = Some(state.proven());
         (state.written, state.durable) = (cut.end, cut.end);
         *log.life.write() = Arc::new(life);
     }

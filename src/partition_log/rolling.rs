@@ -24,11 +24,10 @@ pub(super) struct Ended {
 impl State {
     /// How far the ends file may say that the log is durable.
     pub fn proven(&self) -> LogEnd {
-        let held_back = self.upkeep.ended.iter().find(|ended| !ended.sealed.is_durable());
-        match held_back {
-            Some(ended) if ended.end.offset <= self.durable.offset => ended.end,
-            _ => self.durable,
-        }
+        let ended = self.upkeep.ended.iter().find(|ended| !ended.sealed.is_durable()).map(|ended| ended.end);
+        // What is durable, of those the first.
+        let held_back = self.upkeep.rebuilding.into_iter().chain(ended).min_by_key(|end| end.offset);
+        held_back.filter(|end| end.offset <= self.durable.offset).unwrap_or(self.durable)
     }
 
     /// Whether a segment was rolled whose indexes are still to be synced.

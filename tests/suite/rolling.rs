@@ -423,3 +423,23 @@ fn indexes_that_a_failed_roll_has_written_are_synced_when_the_segment_ends() {
         assert!(calls.contains(&format!("sync {file}")), "{file} is not synced: {calls:?}");
     }
 }
+
+/// A reopening that cannot sync the indexes fails; the next one makes them again, and the end of what is proven waits for it.
+/// The suite `real_faults` has found that the second one took them for made.
+#[test]
+fn indexes_that_a_reopening_could_not_make_again_are_made_by_the_next_one() {
+    let vfs = ScriptedVfs::new();
+    let broker = vfs.open_broker().unwrap();
+    let topic = broker.create_topic("t", config(Durability::Os)).unwrap();
+    send_all(&topic, [[1; 700], [2; 700]]).unwrap();
+    vfs.fail(&format!("sync {FIRST_TIMES}"), 0, Other);
+    assert!(topic.producer().synced().flush().is_err());
+    let partition = topic.partition(0).unwrap();
+    assert!(partition.reopen().is_err());
+    vfs.fail_no_more();
+    vfs.take_calls();
+    assert!(partition.reopen().unwrap().is_some());
+    let calls = vfs.take_calls();
+    assert_order(&calls, &[&format!("sync {FIRST_TIMES}"), "write ottla.ends"]);
+    assert_eq!(values(&partition).unwrap(), [[1; 700], [2; 700]]);
+}
