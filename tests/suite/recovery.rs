@@ -1,16 +1,14 @@
 //! Opening after a stop that was not in order: torn tails are cut and kept, damage below the proven end is an
 //! error, and nothing that was acknowledged is ever lost.
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ottla::internals::{MemoryVfs, OpenMode, Vfs, open_on};
-use ottla::{Broker, Durability, ErrorKind, Record, Start, TopicConfig};
+use ottla::{Durability, ErrorKind, Record, Start, TopicConfig};
 
-use crate::support::{ROOT, TempDir, encode_batch, options, send_all, values};
+use crate::support::{ROOT, encode_batch, options, send_all, values};
 
 const LOG: &str = "t-0/00000000000000000000.log";
 
@@ -313,122 +311,4 @@ fn recovering_twice_is_recovering_once() {
     let logs = once.read(&log);
     assert!(once.open().unwrap().recovery_report().partitions().is_empty(), "nothing is left to cut");
     assert_eq!(once.read(&log), logs);
-}
-
-/// A process that appends from four threads is killed again and again; whatever it has reported as acknowledged
-/// is there, and the records of each thread are in order without a gap.
-fn kill_again_and_again(level: &str) {
-    let dir = TempDir::new(&format!("kill9-{}", level.replace(':', "-")));
-    let path = dir.path().join("data");
-    let mut acknowledged = [0u32; THREADS];
-    let kills = std::env::var("OTTLA_KILLS").map_or(10, |kills| kills.parse().unwrap());
-    for round in 0..kills {
-        let mut child = start_child(&path, level);
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        // Killed at another moment each time, counted in acknowledgements.
-        for line in lines.by_ref().filter_map(|line| parse(&line)).take(20 + round * 13 % 200) {
-            acknowledged[line.0] = acknowledged[line.0].max(line.1 + 1);
-        }
-        child.kill().unwrap();
-        for (thread, number) in lines.filter_map(|line| parse(&line)) {
-            acknowledged[thread] = acknowledged[thread].max(number + 1);
-        }
-        child.wait().unwrap();
-
-        let broker = Broker::open(&path).unwrap();
-        let mut next = [0u32; THREADS];
-        for value in values(&broker.topic("t").unwrap().partition(0).unwrap()).unwrap() {
-            let (thread, number) = decode(&value);
-            assert_eq!(number, next[thread], "round {round}: thread {thread} has a gap or a repetition");
-            next[thread] += 1;
-        }
-        for (found, acknowledged) in next.iter().zip(&mut acknowledged) {
-            assert!(found >= acknowledged, "round {round}: {next:?}");
-            // What was kept without an acknowledgement counts from now on: the child goes on behind it.
-            *acknowledged = *found;
-        }
-        if round % 3 == 0 {
-            broker.close(Duration::from_secs(10)).unwrap();
-        } else {
-            std::mem::drop(broker);
-        }
-    }
-}
-
-#[test]
-fn acknowledged_records_survive_kill_9() {
-    kill_again_and_again("synced");
-}
-
-/// What the operating system has outlives the process.
-#[test]
-fn what_is_acknowledged_by_less_than_a_sync_survives_kill_9() {
-    kill_again_and_again("os");
-    kill_again_and_again("interval:5");
-}
-
-const THREADS: usize = 4;
-
-fn parse(line: &str) -> Option<(usize, u32)> {
-    let (thread, number) = line.strip_prefix("ack ")?.split_once(' ')?;
-    Some((thread.parse().ok()?, number.parse().ok()?))
-}
-
-fn decode(value: &[u8]) -> (usize, u32) {
-    (value[0].into(), u32::from_be_bytes(value[1..5].try_into().unwrap()))
-}
-
-fn start_child(path: &Path, level: &str) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["recovery::appends_until_it_is_killed", "--exact", "--nocapture", "--test-threads=1"])
-        .env("OTTLA_KILL9_DIR", path)
-        .env("OTTLA_KILL9_LEVEL", level)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
-}
-
-/// The child of the test above; alone it does nothing.
-#[test]
-fn appends_until_it_is_killed() {
-    let Ok(dir) = std::env::var("OTTLA_KILL9_DIR") else { return };
-    let level = std::env::var("OTTLA_KILL9_LEVEL").unwrap();
-    let config = TopicConfig::new().segment_bytes(100_000).set("durability", &level).unwrap();
-    let broker = Broker::open(dir).unwrap();
-    let topic = broker.ensure_topic("t", config).unwrap();
-    let mut next = [0u32; THREADS];
-    for value in values(&topic.partition(0).unwrap()).unwrap() {
-        next[decode(&value).0] += 1;
-    }
-    std::thread::scope(|scope| {
-        for (thread, first) in (0u8..).zip(next) {
-            let producer = topic.producer();
-            scope.spawn(move || {
-                for number in first.. {
-                    let mut value = vec![thread; 1];
-                    value.extend(number.to_be_bytes());
-                    value.resize(5 + (number as usize * 37) % 400, 0xaa);
-                    producer.send(Record::new(&value)).unwrap().wait().unwrap();
-                    // One write of one line: the pipe keeps it whole.
-                    println!("ack {thread} {number}");
-                }
-            });
-        }
-    });
-}
-
-#[test]
-fn two_processes_cannot_open_one_directory() {
-    let dir = TempDir::new("processes");
-    let path = dir.path().join("data");
-    let mut child = start_child(&path, "synced");
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    while lines.next().unwrap().is_ok_and(|line| parse(&line).is_none()) {}
-    let error = Broker::open(&path).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::DirectoryInUse);
-    assert!(error.to_string().contains(&format!("process {}", child.id())), "{error}");
-    child.kill().unwrap();
-    child.wait().unwrap();
-    Broker::open(&path).unwrap();
 }
