@@ -152,8 +152,12 @@ impl Service {
         let options = options().clock(self.clock.clock()).adopt(self.told.was_kafkas);
         let vfs = Arc::new(self.vfs.clone());
         let open = if self.is_ticked { open_ticked_on } else { open_on };
-        let broker = open(options, vfs, Path::new(ROOT))?;
-        self.broker = Some(broker);
+        let opened = open(options, vfs, Path::new(ROOT));
+        if opened.is_err() && self.end_is() == End::PowerCut {
+            // What a killed process has left in the page cache was lost as it was to be synced.
+            self.told.cut_power();
+        }
+        self.broker = Some(opened?);
         self.is_excused = false;
         self.settle();
         Ok(())
