@@ -172,3 +172,61 @@ fn whole_end(dir: &SegmentDir, base: Offset) -> Offset {
     while let Ok(Some(_)) = scan.next_unread() {}
     scan.next_offset().unwrap_or(base)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segments() -> KafkaSegments {
+        KafkaSegments { end: 100, logs: [(0, 700), (40, 0), (60, 300)].into() }
+    }
+
+    /// What is lost of them, by base offset, with the offsets.
+    fn lost(found: &[(Offset, u64)], start: Offset) -> Vec<(Offset, Range<Offset>)> {
+        let losses = segments().losses(&found.iter().copied().collect(), start);
+        losses.into_iter().map(|loss| (loss.base, loss.offsets)).collect()
+    }
+
+    #[test]
+    fn what_is_missing_or_has_another_length_is_lost() {
+        let all = [(0, 700), (40, 0), (60, 300), (100, 5)];
+        assert_eq!(lost(&all, 0), []);
+        assert_eq!(lost(&[(0, 700), (60, 300)], 0), [(40, 40..60)]);
+        assert_eq!(lost(&[(0, 699), (40, 0), (60, 300)], 0), [(0, 0..40)]);
+        assert_eq!(lost(&[(0, 700), (40, 1), (60, 301)], 0), [(40, 40..60), (60, 60..100)]);
+        assert_eq!(lost(&[], 0), [(0, 0..40), (40, 40..60), (60, 60..100)]);
+    }
+
+    #[test]
+    fn what_lies_before_the_beginning_is_not() {
+        assert_eq!(lost(&[], 39), [(0, 39..40), (40, 40..60), (60, 60..100)]);
+        assert_eq!(lost(&[], 40), [(40, 40..60), (60, 60..100)]);
+        assert_eq!(lost(&[], 99), [(60, 99..100)]);
+        assert_eq!(lost(&[], 100), []);
+    }
+
+    #[test]
+    fn the_line_reads_back() {
+        for segments in [segments(), KafkaSegments { end: 100, logs: Lengths::new() }] {
+            assert_eq!(KafkaSegments::decode(&segments.encode(7), 7, 100), Some(segments));
+        }
+        for text in
+            ["", "8 0:1", "7 0", "7 0:", "7 0:x", "7 0:1 0:2", "7 5:1 4:2", "7 100:1", "7 0:1 ", "7  0:1"]
+        {
+            assert_eq!(KafkaSegments::decode(text, 7, 100), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_error_tells_of_a_bounded_number() {
+        let logs = (0..100).map(|base| (base, 9)).collect();
+        let losses = KafkaSegments { end: 100, logs }.losses(&Lengths::new(), 0);
+        let (first, what) = together(&losses).unwrap();
+        assert_eq!(first.base, 0);
+        assert!(
+            what.contains("00000000000000000008.log is missing") && what.ends_with("; and 91 more"),
+            "{what}"
+        );
+        assert_eq!(together(&[]), None);
+    }
+}

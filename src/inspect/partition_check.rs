@@ -86,11 +86,11 @@ impl<'a, 'b> PartitionCheck<'a, 'b> {
         losses.retain(|loss| loss.offsets.end > start.max(*first));
         for loss in losses {
             let file = self.place.dir.join(SegmentFile::Log.name(loss.base));
-            let is_told = self.out.has_damage_in(&file);
-            if !(loss.has.is_none() && is_told) {
-                let finding =
-                    Finding::new(FindingKind::Segment, Severity::Damage, file, loss.to_string(), SALVAGE);
-                self.out.add(finding.offsets(loss.offsets.start.max(start)..loss.offsets.end));
+            let offsets = loss.offsets.start.max(start)..loss.offsets.end;
+            if !self.out.has_damage_of(&file, &offsets) {
+                let (kind, severity) = (FindingKind::Segment, Severity::Damage);
+                let finding = Finding::new(kind, severity, file, loss.to_string(), SALVAGE);
+                self.out.add(finding.offsets(offsets));
             }
         }
         Ok(())

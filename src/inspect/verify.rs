@@ -144,10 +144,11 @@ impl<'a> Verifying<'a> {
         findings.any(|finding| finding.kind == kind && finding.partition == self.partition)
     }
 
-    /// Whether damage of a file was found.
-    pub fn has_damage_in(&self, file: &Path) -> bool {
-        let mut findings = self.report.findings.iter();
-        findings.any(|finding| finding.severity == Severity::Damage && finding.file == file)
+    /// Whether damage of a file was found that has these offsets.
+    pub fn has_damage_of(&self, file: &Path, offsets: &Range<Offset>) -> bool {
+        let covers = |of: &Range<Offset>| of.start <= offsets.start && of.end >= offsets.end;
+        let mut damages = self.report.findings.iter().filter(|finding| finding.severity == Severity::Damage);
+        damages.any(|damage| damage.file == file && damage.offsets.as_ref().is_some_and(covers))
     }
 
     pub fn count(&mut self, found: &Found) {

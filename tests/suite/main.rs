@@ -23,6 +23,7 @@ mod inspecting;
 mod kafka;
 mod kafka_damage;
 mod kafka_fixtures;
+mod kafka_segments;
 mod kafka_transactions;
 mod levels;
 mod owners;
