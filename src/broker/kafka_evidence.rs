@@ -92,6 +92,7 @@ impl KafkaEvidence {
         PartitionEvidence {
             clean: self.clean,
             is_tiered: self.is_tiered,
+            closed_at: offset(&self.recovery_points).filter(|_| self.clean),
             recovery_point: offset(&self.recovery_points).unwrap_or_default(),
             log_start: offset(&self.log_starts),
             high_watermark: offset(&self.high_watermarks),

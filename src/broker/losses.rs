@@ -138,6 +138,8 @@ pub struct PartitionEvidence {
     pub clean: bool,
     /// Whether segments may lie elsewhere, so that a log begins before its first segment.
     pub is_tiered: bool,
+    /// Where a log ended that was closed in order, if a checkpoint says so.
+    pub closed_at: Option<Offset>,
     /// Up to where the log was synced; 0 if nothing says so, as for Kafka.
     pub recovery_point: Offset,
     /// Where the log begins, if that is not where its first segment does.
@@ -156,6 +158,11 @@ impl PartitionEvidence {
     /// Up to where nothing may be gone.
     pub fn synced(&self) -> Offset {
         if self.clean { Offset::MAX } else { self.recovery_point }
+    }
+
+    /// Where the log ended when it was closed, if it ends behind that now.
+    pub fn closed_before(&self, end: Offset) -> Option<Offset> {
+        self.closed_at.filter(|closed| *closed < end)
     }
 
     /// What is gone by the names of the files, and by the end of the log, if there is one. The gravest come first.
@@ -213,6 +220,11 @@ impl PartitionEvidence {
             _ => None,
         }
     }
+}
+
+/// That a log ends behind where it was closed, in a sentence without the place.
+pub fn behind_closed_end(end: Offset, closed: Offset) -> String {
+    format!("the log ends at offset {end}, and the broker has closed it in order at {closed}")
 }
 
 /// The files of segments in the directory of a partition, by their names.

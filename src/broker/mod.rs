@@ -48,7 +48,7 @@ pub use handing_over::{HandOver, HandOverReport, HandedOver};
 pub use handle::Broker;
 pub use kafka_evidence::{KafkaEvidence, LostPartition, last_indexed};
 pub use kafka_segments::{KafkaSegments, SegmentLoss};
-pub use losses::{Loss, SegmentNames, Weight, Witness};
+pub use losses::{Loss, SegmentNames, Weight, Witness, behind_closed_end};
 pub use manifest::{AdoptedEnd, Manifest, TopicEntry, TopicState};
 pub use marker::{Marker, read as read_marker};
 pub use open::{in_use, take_lock};

@@ -12,6 +12,7 @@ mod finding;
 mod index_check;
 mod item;
 mod items;
+mod kafka_epochs;
 mod log_copy;
 mod log_walk;
 mod loss_check;

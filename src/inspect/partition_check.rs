@@ -3,14 +3,15 @@
 use std::path::PathBuf;
 
 use super::finding::{Finding, FindingKind, Severity};
+use super::kafka_epochs::KafkaEpochs;
 use super::loss_check::LossCheck;
 use super::segment_check::{Checked, Proof, SegmentCheck, is_missing, plain};
 use super::small_files::most;
 use super::survey::{DirectoryKind, PartitionPlace, Survey, read_topic_id};
 use super::{FileKind, Verifying};
-use crate::broker::{SegmentNames, encode_partition_metadata};
+use crate::broker::{SegmentNames, behind_closed_end, encode_partition_metadata};
 use crate::error::{Error, IoContext, Result};
-use crate::file_name::{ENDS, LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA, SegmentFile};
+use crate::file_name::{ENDS, LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA, Replacement, SegmentFile};
 use crate::model::Offset;
 use crate::partition_log::LeaderEpochs;
 use crate::producer_snapshot::ProducerSnapshot;
@@ -164,6 +165,10 @@ impl<'a, 'b> PartitionCheck<'a, 'b> {
         let is_proven = self.place.proven.is_some_and(|proven| proven.offset > 0);
         for entry in entries {
             let (kind, base) = FileKind::of(&entry.name);
+            if Replacement::parse(&entry.name) == Some(Replacement::Swap) && !self.is_ours() {
+                self.report_swap(&entry.name);
+                continue;
+            }
             let is_known = entry.kind == EntryKind::File && kind != FileKind::Unknown;
             let is_index =
                 matches!(kind, FileKind::OffsetIndex | FileKind::TimeIndex | FileKind::TransactionIndex);
@@ -184,6 +189,18 @@ impl<'a, 'b> PartitionCheck<'a, 'b> {
         }
     }
 
+    /// A broker that runs is about to finish it.
+    fn report_swap(&mut self, name: &str) {
+        if !self.survey.is_live {
+            let what =
+                "what compaction has made was to take the place of segments when the broker was stopped";
+            let advice = "only the broker can finish it: start it once, and stop it; until then an adoption refuses the \
+                          directory";
+            let file = self.place.dir.join(name);
+            self.out.add(Finding::new(FindingKind::Segment, Severity::Unrecovered, file, what, advice));
+        }
+    }
+
     /// Reads every segment in order; returns the offset behind the last batch.
     fn check_segments(
         &mut self,
@@ -193,6 +210,7 @@ impl<'a, 'b> PartitionCheck<'a, 'b> {
         let (proof, bases) = (Proof::of(self.survey, self.place), &names.logs);
         self.check_first(bases);
         let (mut end, mut meets) = (None, false);
+        let mut kafkas = KafkaEpochs::of(self.survey, self.place, epochs);
         let mut before = None;
         for (number, base) in bases.iter().copied().enumerate() {
             let next = bases.get(number.saturating_add(1)).copied();
@@ -221,7 +239,8 @@ impl<'a, 'b> PartitionCheck<'a, 'b> {
                 kafka_end: self.place.kafka_end,
                 epochs,
             };
-            let Checked { end: found, position, meets_proof, is_cut } = match check.run(self.out) {
+            let Checked { end: found, position, meets_proof, is_cut } = match check.run(&mut kafkas, self.out)
+            {
                 Err(error) if self.survey.is_live && is_missing(&error) => break,
                 checked => checked?,
             };
@@ -234,6 +253,7 @@ impl<'a, 'b> PartitionCheck<'a, 'b> {
                 self.check_end(base, found, position);
             }
         }
+        kafkas.into_iter().flat_map(KafkaEpochs::finish).for_each(|finding| self.out.add(finding));
         self.check_proof(end, meets);
         Ok(end)
     }
@@ -287,6 +307,15 @@ impl<'a, 'b> PartitionCheck<'a, 'b> {
 
     /// A directory that was closed in order ends where it says.
     fn check_end(&mut self, base: Offset, end: Offset, position: u64) {
+        let closed = self.survey.evidence.of(&self.place.topic, self.place.partition).closed_before(end);
+        if let Some(closed) = closed.filter(|_| !self.is_ours() && !self.survey.is_live) {
+            let file = self.place.dir.join(SegmentFile::Log.name(base));
+            let what = behind_closed_end(end, closed);
+            let advice = "the offset of a batch was changed, which no checksum covers, or the log or the checkpoint is a copy \
+                          of another time: restore the files from one copy";
+            let finding = Finding::new(FindingKind::End, Severity::Damage, file, what, advice);
+            self.out.add(finding.offsets(closed..end));
+        }
         let Some(proven) = self.place.proven.filter(|_| self.is_ours() && self.survey.is_clean()) else {
             return;
         };

@@ -178,12 +178,8 @@ impl PartitionCopy<'_, '_> {
         0
     }
 
-    /// The leader epochs as the checkpoint has them, where it can be read, and is ours. What Kafka has written has those
-    /// of its batches.
+    /// The leader epochs as the checkpoint has them, where it can be read. Without it batches keep those that they have.
     fn epochs(&mut self) -> Option<LeaderEpochs> {
-        if self.place.kafka_end == Offset::MAX {
-            return None;
-        }
         match LeaderEpochs::load(self.survey.vfs.as_ref(), &self.place.dir, 0) {
             Ok(epochs) => epochs.latest().map(|_| epochs),
             Err(error) => {
@@ -346,17 +342,18 @@ impl PartitionCopy<'_, '_> {
                 return None;
             }
         }
-        let of_ours = epochs.filter(|_| header.base_offset >= self.place.kafka_end);
-        let known = of_ours.and_then(|epochs| epochs.at(header.base_offset));
+        let known = epochs.and_then(|epochs| epochs.at(header.base_offset));
+        let is_kafkas = header.base_offset < self.place.kafka_end;
         let stated = LeaderEpoch::try_from(header.leader_epoch).unwrap_or_default();
         let least = copy.latest_epoch().unwrap_or_default();
         let epoch = known.unwrap_or(stated).max(least);
-        if i64::from(epoch) != i64::from(header.leader_epoch) && header.base_offset >= self.place.kafka_end {
+        if i64::from(epoch) != i64::from(header.leader_epoch) {
             let what =
                 format!("the batch has the leader epoch {}, and its offset {epoch}", header.leader_epoch);
             let mut finding =
                 self.left(FindingKind::LeaderEpoch, is_proven, base, what).bytes(bytes).offsets(offsets);
-            let goes_on = self.goes_on(is_proven);
+            // A recovery of Kafka's keeps it.
+            let goes_on = is_kafkas || self.goes_on(is_proven);
             if goes_on {
                 finding.advice = "it was kept, with the epoch of its offset";
             }

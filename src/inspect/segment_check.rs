@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::finding::{Finding, FindingKind, Severity};
 use super::index_check::{OffsetIndexCheck, Problem, Rules, TimeIndexCheck, TransactionIndexCheck};
 use super::items::offset_index;
+use super::kafka_epochs::KafkaEpochs;
 use super::log_walk::{DamagedPlace, Found, LogWalk, Step};
 use super::small_files::most;
 use super::survey::{DirectoryKind, PartitionPlace, Survey};
@@ -116,7 +117,7 @@ impl SegmentCheck<'_> {
     }
 
     /// Reads the segment.
-    pub fn run(&self, out: &mut Verifying<'_>) -> Result<Checked> {
+    pub fn run(&self, kafkas: &mut Option<KafkaEpochs>, out: &mut Verifying<'_>) -> Result<Checked> {
         let path = self.path(SegmentFile::Log);
         let file = self.vfs.open(&path, OpenMode::Read).doing("open", &path)?;
         let len = file.size().doing("measure", &path)?;
@@ -130,7 +131,7 @@ impl SegmentCheck<'_> {
             .before(self.successor())
             .with_index(index);
         let mut indexes = self.indexes(limit, out);
-        let checked = self.walk(&mut walk, &path, &mut indexes, out);
+        let checked = self.walk(&mut walk, &path, &mut indexes, kafkas, out);
         self.finish(indexes, out);
         out.report.segments += 1;
         Ok(checked)
@@ -148,6 +149,7 @@ impl SegmentCheck<'_> {
         walk: &mut LogWalk,
         path: &Path,
         indexes: &mut Indexes,
+        kafkas: &mut Option<KafkaEpochs>,
         out: &mut Verifying<'_>,
     ) -> Checked {
         let mut checked = Checked { end: self.base, position: 0, meets_proof: false, is_cut: false };
@@ -164,7 +166,12 @@ impl SegmentCheck<'_> {
                         checked.is_cut = true;
                         break;
                     }
-                    self.note_epoch(&found, &mut odd, path, out);
+                    match kafkas {
+                        Some(kafkas) => {
+                            kafkas.take(&found, path).into_iter().for_each(|wrong| out.add(wrong));
+                        }
+                        None => self.note_epoch(&found, &mut odd, path, out),
+                    }
                     if odd.as_ref().is_some_and(|odd| !odd.is_proven) {
                         checked.is_cut = true;
                         break;
@@ -222,9 +229,7 @@ impl SegmentCheck<'_> {
     fn note_epoch(&self, found: &Found, odd: &mut Option<OddEpochs>, path: &Path, out: &mut Verifying<'_>) {
         let header = &found.header;
         let known = self.epochs.map(|epochs| epochs.at(header.base_offset));
-        // A directory that is Kafka's own is not read by us; in one of ours the reader holds every batch to it.
-        let is_right = self.slot.is_none() && header.base_offset < self.kafka_end
-            || known.is_none_or(|known| known.map(u32::cast_signed) == Some(header.leader_epoch));
+        let is_right = known.is_none_or(|known| known.map(u32::cast_signed) == Some(header.leader_epoch));
         let bytes = found.position..found.position.saturating_add(header.size as u64);
         let offsets = header.base_offset..header.next_offset();
         let known = known.flatten();
@@ -256,7 +261,8 @@ impl SegmentCheck<'_> {
     fn report_zeros(&self, bytes: Range<u64>, end: Offset, path: &Path, out: &mut Verifying<'_>) -> bool {
         let is_proven = match self.proof {
             Proof::Slot(proven) => (self.base, bytes.start) < (proven.segment, proven.position),
-            Proof::All | Proof::RecoveryPoint(_) => !self.is_open || self.next.is_some(),
+            Proof::All => !self.is_open || self.next.is_some(),
+            Proof::RecoveryPoint(point) => end < point,
         };
         if is_proven {
             let what = "zeros stand where the log is to end, or where batches are to stand";
@@ -264,7 +270,12 @@ impl SegmentCheck<'_> {
             out.add(finding.bytes(bytes).offsets(end..end));
             return false;
         }
-        self.next.is_some()
+        let is_cut = self.next.is_some();
+        if is_cut && matches!(self.proof, Proof::RecoveryPoint(_)) {
+            let what = "zeros stand where batches are to stand, before the next segment";
+            out.add(torn_or_damaged(FindingKind::Batch, false, path, what).bytes(bytes).offsets(end..end));
+        }
+        is_cut
     }
 
     fn rules(&self) -> Rules {
@@ -313,11 +324,15 @@ impl SegmentCheck<'_> {
     }
 
     fn finish(&self, indexes: Indexes, out: &mut Verifying<'_>) {
+        let advice = match self.rules() {
+            Rules::Ours => REBUILT,
+            Rules::Kafkas => CONTRADICTS,
+        };
         let mut done = |file, kind, outcome: Option<(Option<Problem>, u64)>| {
             let Some((problem, right)) = outcome else { return };
             out.report.index_entries += right;
             if let Some(Problem { position, what }) = problem {
-                let finding = Finding::new(kind, Severity::Derived, self.path(file), what, REBUILT);
+                let finding = Finding::new(kind, Severity::Derived, self.path(file), what, advice);
                 out.add(finding.bytes(position..position));
             }
         };
@@ -365,6 +380,11 @@ impl OddEpochs {
 
 const REBUILT: &str = "the index holds no record, and is made again from the log when it is needed; to have the file \
                        right, remove it while nobody has the directory open";
+
+/// Of what Kafka has written offsets may be missing, so that nothing else may tell of a changed one.
+const CONTRADICTS: &str = "the index holds no record, and can be made again from the log; but if its bytes are right, it is \
+                           the log that has changed: no checksum covers the offset of a batch, and this may be all that \
+                           tells of it; hold both against a copy before the index is removed";
 
 fn torn_or_damaged(kind: FindingKind, is_proven: bool, path: &Path, what: impl Into<String>) -> Finding {
     if is_proven {

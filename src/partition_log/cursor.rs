@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Life, PartitionLog};
+use super::{Life, PartitionLog, wrong_epoch};
 use crate::error::{Error, Result};
 use crate::model::{MAX_OFFSET, Offset};
 use crate::record_batch::{BatchHeader, Codecs, RecordBatch};
@@ -122,8 +122,7 @@ impl Cursor {
         let known = life.epochs.at(header.base_offset);
         let (first, last) = (header.base_offset, header.last_offset());
         let what = if known.map(u32::cast_signed) != Some(header.leader_epoch) {
-            let what = format!("a batch has the leader epoch {}", header.leader_epoch);
-            (format!("{what}, and its offset the epoch {known:?}"), first)
+            (wrong_epoch(header.leader_epoch, known), first)
         } else if last < self.next
             || header.next_offset() > until.min(self.segment_end)
             || first > self.next && !log.may_lack(self.next)

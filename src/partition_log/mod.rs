@@ -9,6 +9,7 @@ mod closing;
 mod commit;
 mod cursor;
 mod descriptors;
+mod epoch_check;
 mod fallbacks;
 mod files;
 #[cfg(feature = "test-util")]
@@ -39,6 +40,7 @@ mod writer;
 pub use append::IfFull;
 pub use buffer::BufferMemory;
 pub use commit::Reach;
+pub use epoch_check::{EpochCheck, wrong_epoch};
 pub use gap::Gap;
 pub use leader_epoch::LeaderEpochs;
 pub use life::Life;

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::writer::LogEnd;
-use super::{LeaderEpochs, LogContext};
+use super::{LeaderEpochs, LogContext, wrong_epoch};
 use crate::ends_file::ProvenEnd;
 use crate::error::{Error, IoContext, Result};
 use crate::file_name::{QUARANTINE, SegmentFile, quarantine, temporary};
@@ -227,10 +227,7 @@ fn scan_segment(
         match batches.next_whole() {
             Ok(None) => break None,
             Ok(Some(batch)) if batch.known_epoch() != epochs.at(end.offset) => {
-                let (found, known) = (batch.known_epoch(), epochs.at(end.offset));
-                break Some(format!(
-                    "a batch has the leader epoch {found:?}, and the epoch file says {known:?}"
-                ));
+                break Some(wrong_epoch(batch.leader_epoch, epochs.at(end.offset)));
             }
             Ok(Some(batch)) => {
                 end.offset = batch.next_offset();

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Gap, Life, PartitionLog};
+use super::{Gap, Life, PartitionLog, wrong_epoch};
 use crate::error::{Error, IoContext, Result};
 use crate::file_name::SegmentFile;
 use crate::model::Offset;
@@ -103,8 +103,7 @@ impl SegmentScrub {
                 // The epoch lies outside the checksum, like the offset; that it is the one of this offset is known here.
                 let known = self.life.epochs.at(first);
                 if known.map(u32::cast_signed) != Some(header.leader_epoch) {
-                    let what = format!("a batch has the leader epoch {}", header.leader_epoch);
-                    let what = format!("{what}, and its offset the epoch {known:?}");
+                    let what = wrong_epoch(header.leader_epoch, known);
                     self.note(first..next, bytes, Error::corrupt(what));
                 }
             }

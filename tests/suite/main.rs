@@ -22,6 +22,7 @@ mod inspecting;
 
 mod kafka;
 mod kafka_damage;
+mod kafka_epochs;
 mod kafka_fixtures;
 mod kafka_segments;
 mod kafka_transactions;

@@ -9,6 +9,7 @@ use ottla::inspect::{FindingKind, SalvageReport, Severity, salvage};
 use ottla::internals::{MemoryVfs, OpenMode, Vfs, open_on, salvage_on, verify_on};
 use ottla::{Broker, ErrorKind, Isolation, Partition, Record, Start, TopicConfig};
 
+use crate::adopting::batches;
 use crate::inspecting::{BATCHES, hex};
 use crate::kafka_fixtures::{Line, Read};
 use crate::support::{ROOT, TempDir, encode_batch, options, send_all, values};
@@ -232,14 +233,18 @@ fn kafkas_log_is_salvaged_with_its_gaps_and_epochs() {
     for dir in ["", "t-0", "__cluster_metadata-0"] {
         source.create_dir(&path(dir)).unwrap();
     }
-    let log: Vec<u8> = BATCHES.iter().flat_map(|batch| hex(batch)).collect();
+    let mut log: Vec<u8> = BATCHES.iter().flat_map(|batch| hex(batch)).collect();
+    for position in batches(&log) {
+        let epoch: i32 = if position == 0 { 0 } else { 7 };
+        log[position + 12..position + 16].copy_from_slice(&epoch.to_be_bytes());
+    }
     let put = |name: &str, bytes: &[u8]| {
         source.open(&path(name), OpenMode::CreateNew).unwrap().write_at(bytes, 0).unwrap();
     };
     put("meta.properties", b"version=1\n");
     put(".kafka_cleanshutdown", b"{\"version\":0,\"brokerEpoch\":7}");
     put("t-0/partition.metadata", b"version: 0\ntopic_id: rE6H2AcSSMCQ7GdNHWIEMQ");
-    put("t-0/leader-epoch-checkpoint", b"0\n1\n0 0\n");
+    put("t-0/leader-epoch-checkpoint", b"0\n2\n0 0\n7 42\n");
     put("t-0/00000000000000000000.log", &log);
     put("t-0/00000000000000000000.index", &[]);
     // The greatest timestamp is that of the abort marker.

@@ -11,6 +11,7 @@
 //!
 //! Up to the last step the directory is Kafka's: a broker starts on it, or it is adopted again, from the beginning.
 
+mod epochs;
 mod inventory;
 mod partition;
 mod settings;

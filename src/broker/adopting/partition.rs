@@ -7,12 +7,15 @@
 
 use std::path::PathBuf;
 
+use super::epochs::{self, Place};
 use crate::broker::kafka_evidence::losses_between;
-use crate::broker::losses::{Loss, PartitionEvidence, SegmentNames, Weight, Witness};
+use crate::broker::losses::{Loss, PartitionEvidence, SegmentNames, Weight, Witness, behind_closed_end};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::file_name::{Replacement, SegmentFile};
 use crate::model::{LeaderEpoch, Offset};
-use crate::partition_log::{Cut, LeaderEpochs, LogEnd, Tail, left_open, marker_in, settled_view, tail_of};
+use crate::partition_log::{
+    Cut, EpochCheck, LeaderEpochs, LogEnd, Tail, left_open, marker_in, settled_view, tail_of,
+};
 use crate::record_batch::Codecs;
 use crate::segment::{SealedSegment, SegmentDir, segment_bases};
 use crate::vfs::{DirEntry, EntryKind, OpenMode};
@@ -49,20 +52,30 @@ pub fn judge(dir: &SegmentDir, codecs: &Codecs, evidence: PartitionEvidence) -> 
     let names = SegmentNames::of(&entries);
     let bases = segment_bases(dir)?;
     let stored = LeaderEpochs::read(dir.vfs().as_ref(), dir.path()).map_err(unreadable)?.unwrap_or_default();
-    let (mut epochs, mut has_transactions) = (stored.clone(), false);
+    let open_from = (!evidence.clean).then_some(evidence.recovery_point);
+    let (mut epochs, mut has_transactions) = (EpochCheck::new(stored.clone(), open_from), false);
     let (end, cut) = match (bases.last(), evidence.clean) {
         (None, _) => {
             let start = evidence.log_start();
             (LogEnd { offset: start, segment: start, position: 0 }, None)
         }
-        (Some(last), true) => (closed_end(dir, *last)?, None),
+        (Some(last), true) => {
+            let end = closed_end(dir, *last)?;
+            epochs::take_headers(dir, &bases, None, &mut epochs)?;
+            if let Some(closed) = evidence.closed_before(end.offset) {
+                return Err(damage(dir, end, &behind_closed_end(end.offset, closed)));
+            }
+            (end, None)
+        }
         (Some(_), false) => {
             let mut seen = Seen { epochs: &mut epochs, has_transactions: &mut has_transactions, codecs };
             let cut = recovered_end(dir, &bases, evidence.recovery_point, &mut seen)?;
             (cut.end, Some(cut))
         }
     };
-    let notes = check_losses(dir, &names, end, &evidence)?;
+    let mut notes = check_losses(dir, &names, end, &evidence)?;
+    notes.extend(epochs::notes(&epochs));
+    let epochs = epochs.into_epochs();
     let log_start = evidence.log_start();
     let log_start = log_start.max(bases.first().copied().unwrap_or(log_start));
     // What opening will ask for: what cannot be read then is refused now, while the directory is Kafka's.
@@ -125,7 +138,7 @@ fn closed_end(dir: &SegmentDir, last: Offset) -> Result<LogEnd> {
 
 /// What the batches tell that were looked at.
 struct Seen<'a> {
-    epochs: &'a mut LeaderEpochs,
+    epochs: &'a mut EpochCheck<Place>,
     has_transactions: &'a mut bool,
     codecs: &'a Codecs,
 }
@@ -138,9 +151,11 @@ fn recovered_end(
     seen: &mut Seen<'_>,
 ) -> Result<Cut> {
     let from = bases.partition_point(|base| *base <= recovery_point).saturating_sub(1);
+    let (closed, open) = bases.split_at(from);
+    epochs::take_headers(dir, closed, open.first().copied(), seen.epochs)?;
     let mut scanned = Vec::new();
     let mut cut: Option<Cut> = None;
-    for base in bases.iter().skip(from).copied() {
+    for base in open.iter().copied() {
         if let Some(before) = &cut {
             if before.tail != Tail::Nothing {
                 break;
@@ -170,17 +185,13 @@ fn scan_segment(dir: &SegmentDir, base: Offset, seen: &mut Seen<'_>) -> Result<(
     let view = settled_view(dir, &path, file, 0, file_len)?;
     let mut scan = dir.scan(view.clone(), base, 0, file_len);
     let reason = loop {
+        let position = scan.position();
         match scan.next_unread() {
             Ok(None) => break None,
             Ok(Some((header, bytes))) => {
                 marker_in(&header, bytes, seen.codecs).map_err(unreadable)?;
                 *seen.has_transactions |= header.attributes.is_transactional();
-                let epoch = LeaderEpoch::try_from(header.leader_epoch).ok();
-                let is_newer =
-                    |epoch: &LeaderEpoch| seen.epochs.latest().is_none_or(|latest| *epoch > latest);
-                if let Some(epoch) = epoch.filter(is_newer) {
-                    seen.epochs.assign(epoch, header.base_offset);
-                }
+                epochs::take(dir, base, position, &header, seen.epochs)?;
             }
             Err(error) if error.io_error().is_some() => return Err(error),
             Err(error) if error.kind() == ErrorKind::UnsupportedForMessageFormat => return Err(error),

@@ -144,9 +144,10 @@ impl FoundLog {
         at < self.place.kafka_end && !self.lost.iter().any(is_in)
     }
 
-    /// Whether a batch at this offset may have this leader epoch.
+    /// Whether a batch at this offset may have this leader epoch. A log that is Kafka's own is shown as Kafka gives it out.
     pub fn is_epoch_of(&self, offset: Offset, epoch: i32) -> bool {
-        offset < self.place.kafka_end || self.life.epochs.at(offset).map(u32::cast_signed) == Some(epoch)
+        self.place.kafka_end == Offset::MAX
+            || self.life.epochs.at(offset).map(u32::cast_signed) == Some(epoch)
     }
 }
 
