@@ -13,7 +13,8 @@ use crate::checkpoint;
 use crate::error::{IoContext, Result};
 use crate::file_name::{
     CLEAN_SHUTDOWN, CLEANER_POINTS, CLUSTER_METADATA, ENDS, HIGH_WATERMARKS, LOG_STARTS, MANIFEST,
-    RECOVERY_POINTS, REMOTE_INDEXES, is_kafka_leftover, parse_partition_dir, partition_dir,
+    PARTITION_METADATA, RECOVERY_POINTS, REMOTE_INDEXES, is_kafka_leftover, parse_partition_dir,
+    partition_dir,
 };
 use crate::model::{Offset, PartitionId, TopicName};
 use crate::vfs::{DirEntry, EntryKind, read_file};
@@ -49,6 +50,7 @@ pub fn check(survey: &Survey, out: &mut Verifying<'_>) {
     if survey.kind == DirectoryKind::Kafka && !survey.is_live {
         check_lost_partitions(survey, out);
         check_numbers(survey, out);
+        check_ids(survey, out);
     }
     for entry in &survey.entries {
         check_entry(survey, entry, out);
@@ -191,6 +193,24 @@ fn check_numbers(survey: &Survey, out: &mut Verifying<'_>) {
         out.partition = Some((topic.as_str().to_owned(), missing));
         out.add(Finding::new(FindingKind::Partition, Severity::Note, file, what, advice));
         out.partition = None;
+    }
+}
+
+/// Each topic has an id of its own.
+fn check_ids(survey: &Survey, out: &mut Verifying<'_>) {
+    let mut topics: BTreeMap<u128, &TopicName> = BTreeMap::new();
+    for place in &survey.partitions {
+        let Some(id) = place.id else { continue };
+        let other = *topics.entry(id.as_u128()).or_insert(&place.topic);
+        if *other != place.topic && place.partition == 0 {
+            let what = format!("the topic has the same topic id as topic {}", other.as_str());
+            let advice = "no record is concerned: restore the file from a copy, or start the broker once, and stop it; an \
+                          adoption refuses the directory";
+            let file = place.dir.join(PARTITION_METADATA);
+            out.partition = Some((place.topic.as_str().to_owned(), place.partition));
+            out.add(Finding::new(FindingKind::Partition, Severity::Damage, file, what, advice));
+            out.partition = None;
+        }
     }
 }
 
