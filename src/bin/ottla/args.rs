@@ -92,8 +92,8 @@ Examples:
 
 The source is not changed, and every record keeps its offset. What was left is told, with the reason.
 A salvage that was killed is run again, and begins anew.
-Exit codes: 0 nothing whole was left, 3 something damaged was left or is not as it was, or something whole was left
-behind a tear, 1 failed.";
+Exit codes: 0 nothing was left but what is not whole above what is proven to be durable, which a recovery cuts, too,
+3 something proven was left or is not as it was, or something whole was left behind a tear, 1 failed.";
 
 /// Apache Kafka's commit log, in a directory: topics, records in, records out.
 #[derive(Debug, Parser)]
