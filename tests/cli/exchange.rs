@@ -90,7 +90,7 @@ fn what_cannot_be_handed_over_or_adopted_is_left_as_it_was() {
     place.ok(&["topic", "create", "other"], "");
     let before = place.content();
     for (args, says) in [
-        (&["hand-over", "orders", "--to", "kafka"][..], "2 here"),
+        (&["hand-over", "orders", "--to", "kafka"][..], "than here (0 to 1)"),
         (&["hand-over", "other", "--to", "kafka"], "create the topic with 1 partitions"),
         (&["hand-over", "nobody", "--to", "kafka"], "no such topic"),
         (&["hand-over", "orders", "--to", "data"], "meta.properties"),

@@ -134,7 +134,9 @@ fn fill(broker: &Broker) {
 fn append(broker: &Broker, topic: &str, partition: u32, numbers: std::ops::Range<u64>) {
     let producer = broker.topic(topic).unwrap().producer();
     for number in numbers {
-        let value = vec![u8::try_from(number).unwrap(); 20 + usize::try_from(number * 37 % 90).unwrap()];
+        // No two partitions have records of the same sizes.
+        let len = 20 + 3 * u64::from(partition) + number * 37 % 90;
+        let value = vec![u8::try_from(number).unwrap(); usize::try_from(len).unwrap()];
         let timestamp = 1_690_000_000_000 + Timestamp::try_from(number).unwrap() * 1000;
         let key = format!("{topic}-{partition}-{number}");
         let record =

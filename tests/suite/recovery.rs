@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla::internals::{MemoryVfs, OpenMode, Vfs, open_on};
-use ottla::{Broker, Durability, ErrorKind, Record, Start, TopicConfig};
+use ottla::{Broker, Durability, Record, Start, TopicConfig};
 
 use crate::support::{ROOT, encode_batch, options, send_all, values};
 
