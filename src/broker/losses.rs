@@ -160,9 +160,10 @@ impl PartitionEvidence {
         if self.clean { Offset::MAX } else { self.recovery_point }
     }
 
-    /// Where the log ended when it was closed, if it ends behind that now.
+    /// Where the log ended when it was closed, if it ends behind that now. Of a partition that was empty then it is not
+    /// asked: a hand-over that was interrupted has put a log there, and not yet changed the checkpoints.
     pub fn closed_before(&self, end: Offset) -> Option<Offset> {
-        self.closed_at.filter(|closed| *closed < end)
+        self.closed_at.filter(|closed| (1..end).contains(closed))
     }
 
     /// What is gone by the names of the files, and by the end of the log, if there is one. The gravest come first.

@@ -91,6 +91,7 @@ impl PartitionCopy<'_, '_> {
                 stored.as_ref().and_then(|epochs| epochs.entries().next()).map(|(_, start)| start);
             start = self.start_within(start, copy.next_offset());
             losses.tell(end, first_epoch, self.out);
+            self.tell_lost(&names.logs);
         }
         self.fill_to_proof(&mut copy, epochs.as_ref())?;
         let epoch = stored.and_then(|epochs| epochs.latest()).unwrap_or_default();
@@ -106,7 +107,6 @@ impl PartitionCopy<'_, '_> {
     ) -> Result<Option<Offset>> {
         let bases = &losses.names.logs;
         self.check_first(bases.first().copied());
-        self.tell_lost(bases);
         let mut due = bases.first().copied();
         let (mut end, mut before) = (None, None);
         for (number, base) in bases.iter().copied().enumerate() {
@@ -147,8 +147,7 @@ impl PartitionCopy<'_, '_> {
         }
     }
 
-    /// Tells which segments of Kafka's are not what they were when the directory was taken over. That the first ones are
-    /// missing was told.
+    /// Tells which segments of Kafka's are not what they were when the directory was taken over, where that was not told.
     fn tell_lost(&mut self, bases: &[Offset]) {
         let Some(first) = bases.first() else { return };
         let start = self.place.proven.map(|proven| proven.log_start);
@@ -163,7 +162,9 @@ impl PartitionCopy<'_, '_> {
         };
         for loss in losses.into_iter().filter(|loss| loss.offsets.end > *first) {
             let finding = self.left(FindingKind::Segment, true, loss.base, loss.to_string());
-            self.out.add(Finding { advice: LEFT, ..finding.offsets(loss.offsets) });
+            if !self.out.has_damage_of(&finding.file, &loss.offsets) {
+                self.out.add(Finding { advice: LEFT, ..finding.offsets(loss.offsets) });
+            }
         }
     }
 
