@@ -63,7 +63,8 @@
 //!
 //! 1. **A sync that succeeds is true**: after `fdatasync` of a file its bytes and its length, and after `fsync` of a
 //!    directory the names in it, are on stable storage. A disk that acknowledges from a volatile cache and ignores flushes
-//!    breaks it, and so do file systems mounted without barriers.
+//!    breaks it, and so do file systems mounted without barriers. Seen on Linux 6.18: a loop device counts a write that was
+//!    done in part as done; on ext4 a sync that is under way while another one aborts the journal may return success.
 //! 2. **A write damages no byte outside of its range** (powersafe overwrite).
 //! 3. **A rename is one change**: after a crash there is the old name or the new one.
 //!
