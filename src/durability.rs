@@ -27,7 +27,7 @@
 //! | Outcome | What is known | What to do |
 //! |---|---|---|
 //! | acknowledged | it is in the log, at the offset of the [`RecordMetadata`](crate::RecordMetadata) | nothing |
-//! | not written: [`Error::is_retriable`](crate::Error::is_retriable), and each other error but the next | it is not in the log, and never will be | mend what the error names, send it again |
+//! | not written: [`Error::is_retriable`](crate::Error::is_retriable), and each other error but the next and a wait that [timed out](crate::ErrorKind::TimedOut) | it is not in the log, and never will be | mend what the error names, send it again |
 //! | indeterminate: [`Error::is_indeterminate`](crate::Error::is_indeterminate) | it may be in the log, or not | [reopen](crate::Partition::reopen) the partition or the broker, look for it, then decide |
 //!
 //! An append that may be sent twice carries the offset that it expects, so that the second one fails where the first has

@@ -102,6 +102,11 @@ pub(crate) fn temporary(name: &str) -> String {
     format!("{name}.tmp")
 }
 
+/// Whether it is the mark of a salvage that was not finished, or the beginning of one.
+pub(crate) fn is_salvage_mark(name: &str) -> bool {
+    name == SALVAGING || name == temporary(SALVAGING)
+}
+
 /// The directory of a partition: `topic-partition`.
 pub(crate) fn partition_dir(topic: &TopicName, partition: PartitionId) -> String {
     format!("{}-{partition}", topic.as_str())

@@ -3,9 +3,7 @@
 use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::file_name::{
-    MANIFEST, META_PROPERTIES, RETURNING, SALVAGING, is_negligible_at_first_open, temporary,
-};
+use crate::file_name::{MANIFEST, META_PROPERTIES, RETURNING, is_negligible_at_first_open, is_salvage_mark};
 use crate::mutant::{self, Mutant};
 use crate::vfs::{DirEntry, EntryKind};
 
@@ -33,7 +31,7 @@ pub fn judge(root: &Path, entries: &[DirEntry], adopts: bool) -> Result<Verdict>
             .in_file(root)
             .advise("undo the adoption once more, which goes on where it was; nothing was changed"));
     }
-    if holds(SALVAGING) || holds(&temporary(SALVAGING)) {
+    if entries.iter().any(|entry| is_salvage_mark(&entry.name)) {
         return Err(unfinished_salvage(root));
     }
     if entries.iter().any(|entry| entry.name == MANIFEST && entry.kind == EntryKind::File) {

@@ -57,11 +57,12 @@ impl KafkaEvidence {
         let marker = root.join(CLEAN_SHUTDOWN);
         // Whatever it holds: older brokers leave it empty.
         let clean = vfs.kind(&marker).doing("look at", &marker)? == Some(EntryKind::File);
-        Ok(Self {
-            recovery_points: read_offsets(vfs, root, RECOVERY_POINTS)?,
-            log_starts: read_offsets(vfs, root, LOG_STARTS)?,
-            ..Self::readable(vfs, root, clean).0
-        })
+        let (evidence, unread) = Self::readable(vfs, root, clean);
+        let is_needed = |(name, _): &(&str, Error)| [RECOVERY_POINTS, LOG_STARTS].contains(name);
+        match unread.into_iter().find(is_needed) {
+            Some((_, error)) => Err(error),
+            None => Ok(evidence),
+        }
     }
 
     /// What can be read of it, and the checkpoints that cannot.

@@ -1,10 +1,16 @@
 //! What an ends file holds, place by place, for whoever only looks.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use super::file::{BLOCK, SLOTS_PER_BLOCK, Twin, check_header, position};
 use super::slot::{Owner, ProvenEnd, SLOT_LEN, Slot};
-use crate::error::Result;
+use crate::error::{IoContext, Result};
+use crate::file_name::ENDS;
+use crate::vfs::{Vfs, read_file};
+
+/// More is no ends file.
+const MAX_LEN: u64 = 256 * 1024 * 1024;
 
 /// A place for a slot: one of the twins of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +20,13 @@ pub struct Place {
     pub cell: usize,
     /// `None` for a slot that is not whole.
     pub slot: Option<Slot>,
+}
+
+/// Every place of the file of a data directory.
+pub fn read(vfs: &dyn Vfs, root: &Path) -> Result<Vec<Place>> {
+    let path = root.join(ENDS);
+    let bytes = read_file(vfs, &path, MAX_LEN).doing("read", &path)?;
+    list(&bytes).map_err(|error| error.in_file(&path))
 }
 
 /// Every place of the file's bytes in which anything was written, the twins of a cell one behind the other. Fails if

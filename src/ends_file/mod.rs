@@ -20,5 +20,5 @@ mod slot;
 mod tests;
 
 pub use file::{EndsFile, EndsSlot};
-pub use listing::{Place, list, newest_of};
+pub use listing::{Place, list, newest_of, read};
 pub use slot::{Owner, ProvenEnd, Slot};

@@ -234,11 +234,7 @@ impl TransactionIndexCheck {
             if entry.last_offset >= header.next_offset() {
                 return;
             }
-            let marker = found
-                .batch
-                .as_ref()
-                .and_then(|batch| batch.as_ref().ok())
-                .and_then(RecordBatch::control_record);
+            let marker = found.batch().ok().and_then(RecordBatch::control_record);
             let is_abort = matches!(marker, Some(ControlRecord::Abort { .. }));
             let is_it = is_abort && header.producer_id == entry.producer_id;
             if entry.last_offset >= header.base_offset && !is_it {

@@ -12,7 +12,7 @@ use crate::broker::{
     read_marker,
 };
 use crate::config::TopicConfig;
-use crate::ends_file::{Owner, Place, ProvenEnd, list, newest_of};
+use crate::ends_file::{self, Owner, Place, ProvenEnd, newest_of};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::file_name::{
     CLEAN_SHUTDOWN, CLUSTER_METADATA, ENDS, LOCK, MANIFEST, META_PROPERTIES, PARTITION_METADATA,
@@ -108,7 +108,7 @@ impl Survey {
         let marker = read_marker(vfs.as_ref(), root)?;
         // Topics get their slots before the manifest names them.
         let manifest = Manifest::load(vfs.as_ref(), root);
-        let ends = read_ends(vfs.as_ref(), root);
+        let ends = ends_file::read(vfs.as_ref(), root);
         let is_clean = marker != Marker::Absent;
         let (evidence, unread) = KafkaEvidence::readable(vfs.as_ref(), root, is_clean);
         let mut survey = Self {
@@ -221,7 +221,7 @@ impl Survey {
     pub fn log_start_now(&self, place: &PartitionPlace) -> Option<Offset> {
         let known = place.proven.map(|proven| proven.log_start);
         let (true, Some(topic)) = (self.is_live, place.id) else { return known };
-        let places = read_ends(self.vfs.as_ref(), &self.root).ok()?;
+        let places = ends_file::read(self.vfs.as_ref(), &self.root).ok()?;
         let now = newest_of(&places).get(&Owner { topic, partition: place.partition }).copied();
         now.map(|proven| proven.log_start).or(known)
     }
@@ -253,12 +253,6 @@ pub fn read_topic_id(vfs: &dyn Vfs, dir: &Path) -> Result<TopicId> {
     let path = dir.join(PARTITION_METADATA);
     let bytes = read_file(vfs, &path, most(FileKind::PartitionMetadata)).doing("read", &path)?;
     decode_partition_metadata(&bytes).map_err(|error| error.in_file(&path))
-}
-
-fn read_ends(vfs: &dyn Vfs, root: &Path) -> Result<Vec<Place>> {
-    let path = root.join(ENDS);
-    let bytes = read_file(vfs, &path, most(FileKind::Ends)).doing("read", &path)?;
-    list(&bytes).map_err(|error| error.in_file(&path))
 }
 
 fn judge(root: &Path, entries: &[DirEntry]) -> Result<DirectoryKind> {

@@ -11,7 +11,7 @@ use super::small_files::most;
 use super::survey::Survey;
 use crate::broker::{take_lock, unfinished_salvage};
 use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::file_name::{ENDS, LOCK, MANIFEST, SALVAGING, parse_partition_dir, temporary};
+use crate::file_name::{ENDS, LOCK, MANIFEST, SALVAGING, is_salvage_mark, parse_partition_dir, temporary};
 use crate::vfs::{DirEntry, EntryKind, Vfs, VfsLock, read_file, replace_file};
 
 /// A target that is held locked.
@@ -71,14 +71,10 @@ impl<'a> Target<'a> {
 
 /// Fails if a salvage into the directory was not finished.
 pub fn require_finished(survey: &Survey) -> Result<()> {
-    match survey.entries.iter().any(|entry| is_marker(&entry.name)) {
+    match survey.entries.iter().any(|entry| is_salvage_mark(&entry.name)) {
         true => Err(unfinished_salvage(&survey.root)),
         false => Ok(()),
     }
-}
-
-fn is_marker(name: &str) -> bool {
-    name == SALVAGING || name == temporary(SALVAGING)
 }
 
 /// What the marker says: its form, and what was being salvaged.
@@ -102,7 +98,7 @@ fn state(vfs: &dyn Vfs, from: &Path, to: &Path) -> Result<State> {
         Err(error) => return Err(error).doing("list", to),
     };
     if !entries.iter().any(|entry| entry.name == SALVAGING) {
-        let is_empty = entries.iter().all(|entry| entry.name == LOCK || is_marker(&entry.name));
+        let is_empty = entries.iter().all(|entry| entry.name == LOCK || is_salvage_mark(&entry.name));
         return if is_empty { Ok(State::Empty) } else { Err(refused(to, "the directory is not empty")) };
     }
     let path = to.join(SALVAGING);
@@ -134,7 +130,7 @@ fn check_entry(vfs: &dyn Vfs, to: &Path, entry: &DirEntry) -> Result<()> {
         return foreign.map_or(Ok(()), |file| refuse(&format!("{name}/{}", file.name)));
     }
     let at_root = [LOCK, ENDS, MANIFEST, &temporary(MANIFEST)];
-    if entry.kind == EntryKind::File && (is_marker(name) || at_root.contains(&name)) {
+    if entry.kind == EntryKind::File && (is_salvage_mark(name) || at_root.contains(&name)) {
         return Ok(());
     }
     refuse(name)

@@ -336,16 +336,11 @@ impl Writer {
         let next = match self.begin(base) {
             Ok(next) => next,
             Err(error) => {
-                let stored = match unsynced {
-                    None => StoredIndexes::Trusted,
-                    Some(indexes) if is_synced => {
-                        indexes.sync().map_err(WriteError::Indeterminate)?;
-                        StoredIndexes::Trusted
-                    }
-                    // They are written and not synced: made again, they are the next roll's to sync.
-                    Some(_) => StoredIndexes::Rebuilt,
-                };
-                return Err(self.take_back(end, base, stored, error));
+                // Elsewhere they are synced when the segment ends after all.
+                if let Some(indexes) = unsynced.filter(|_| is_synced) {
+                    indexes.sync().map_err(WriteError::Indeterminate)?;
+                }
+                return Err(self.take_back(end, base, StoredIndexes::Trusted, error));
             }
         };
         if is_synced {

@@ -19,9 +19,9 @@ pub struct Suite {
 pub enum Size {
     /// What every `cargo test` does: a few seconds a suite.
     Quick,
-    /// What every change is held to: a minute or two a suite.
+    /// A minute or two a suite, and more of it.
     Ci,
-    /// What was done once, for the table in the README.
+    /// What is done now and then, for hours.
     Long,
 }
 

@@ -14,7 +14,7 @@ use ottla::{
 use crate::damage::{DAMAGES, filled};
 use crate::kafka_fixtures::{Line, all};
 use crate::support::{ROOT, TempDir, options, send_all};
-use crate::verifying::{complete, content, files, path, replace};
+use crate::verifying::{complete, content, files, means_nothing, path, replace};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -364,16 +364,6 @@ fn assert_never_other(vfs: &MemoryVfs, sound: &BTreeMap<(String, u32), Shown>, w
         }
     }
     verdict
-}
-
-/// Whether a byte means nothing: who has the lock, what stands behind the header and the slots of the ends file.
-fn means_nothing(name: &str, position: usize) -> bool {
-    match name {
-        ".lock" => true,
-        "ottla.ends" if position < 4096 => position >= 16,
-        "ottla.ends" => position % 512 >= 84,
-        _ => false,
-    }
 }
 
 #[test]

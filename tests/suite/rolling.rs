@@ -405,7 +405,7 @@ fn the_names_of_indexes_are_durable_where_they_are_proven() {
 }
 
 /// A roll that failed has written the indexes; the segment was taken up again, and nobody synced them any more where nothing
-/// was added. The suite `real_faults` has found zeros in the indexes of a segment that was proven to be durable.
+/// was added, so that a segment could be proven to be durable whose indexes were not.
 #[test]
 fn indexes_that_a_failed_roll_has_written_are_synced_when_the_segment_ends() {
     let vfs = ScriptedVfs::new();
@@ -425,7 +425,6 @@ fn indexes_that_a_failed_roll_has_written_are_synced_when_the_segment_ends() {
 }
 
 /// A reopening that cannot sync the indexes fails; the next one makes them again, and the end of what is proven waits for it.
-/// The suite `real_faults` has found that the second one took them for made.
 #[test]
 fn indexes_that_a_reopening_could_not_make_again_are_made_by_the_next_one() {
     let vfs = ScriptedVfs::new();

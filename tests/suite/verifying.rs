@@ -191,7 +191,7 @@ pub fn complete() -> MemoryVfs {
 }
 
 /// Whether a byte means nothing: who has the lock, what stands behind the header and the slots of the ends file.
-fn means_nothing(name: &str, position: usize) -> bool {
+pub fn means_nothing(name: &str, position: usize) -> bool {
     match name {
         ".lock" => true,
         "ottla.ends" if position < 4096 => position >= 16,

@@ -7,30 +7,25 @@ use super::each_partition;
 use crate::broker::kafka_evidence::{KafkaEvidence, losses_between};
 use crate::broker::losses::{SegmentNames, Weight};
 use crate::broker::manifest::Manifest;
-use crate::ends_file::{list, newest_of};
+use crate::ends_file::{self, newest_of};
 use crate::error::{Error, IoContext, Result};
 use crate::file_name::{ENDS, SegmentFile};
 use crate::model::Offset;
 use crate::segment::SegmentDir;
-use crate::vfs::{Vfs, read_file};
-
-/// More is no ends file.
-const MAX_LEN: u64 = 256 * 1024 * 1024;
+use crate::vfs::Vfs;
 
 const UNCHANGED: &str =
     "nothing was changed; restore the file from a copy, or salvage what is sound into a new directory";
 
 /// Fails if a segment is gone that was there at the adoption. Reads names and lengths, and the end of each log.
 pub fn check(vfs: &Arc<dyn Vfs>, root: &Path, manifest: &Manifest) -> Result<()> {
-    let path = root.join(ENDS);
-    let bytes = read_file(vfs.as_ref(), &path, MAX_LEN).doing("read", &path)?;
-    let places = list(&bytes).map_err(|error| error.in_file(&path).advise(UNCHANGED))?;
+    let places = ends_file::read(vfs.as_ref(), root).map_err(|error| error.advise(UNCHANGED))?;
     let ends = newest_of(&places);
     let evidence = KafkaEvidence::readable(vfs.as_ref(), root, true).0;
     each_partition(vfs, root, manifest, |dir, (name, owner), adopted| {
         let Some(proven) = ends.get(&owner) else {
             let what = "the ends file says nothing of the partition";
-            return Err(Error::corrupt(what).in_file(&path).advise(UNCHANGED));
+            return Err(Error::corrupt(what).in_file(&root.join(ENDS)).advise(UNCHANGED));
         };
         if let Some(segments) =
             manifest.topics.get(name).and_then(|entry| entry.segments.get(&owner.partition))
