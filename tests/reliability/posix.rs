@@ -41,6 +41,24 @@ pub fn set_blocking(pipe: &impl AsRawFd, waits: bool) {
     assert_eq!(unsafe { libc::fcntl(pipe.as_raw_fd(), libc::F_SETFL, flags) }, 0);
 }
 
+/// Takes POSIX's lock of a whole file for this process, or gives it up; false if another process has it. Of a process that
+/// dies it goes with the closing of its descriptors, before any lock that belongs to an open file does.
+#[expect(unsafe_code, reason = "the standard library has the other kind alone")]
+pub fn set_process_lock(file: &File, is_locked: bool) -> bool {
+    let kind = if is_locked { libc::F_WRLCK } else { libc::F_UNLCK };
+    // SAFETY: a struct of numbers, for which zeros mean the whole file.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = libc::c_short::try_from(kind).unwrap();
+    lock.l_whence = libc::c_short::try_from(libc::SEEK_SET).unwrap();
+    // SAFETY: the struct lives during the call.
+    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLK, &raw const lock) } == 0 {
+        return true;
+    }
+    let error = io::Error::last_os_error();
+    assert!(matches!(error.raw_os_error(), Some(libc::EACCES | libc::EAGAIN)), "{error}");
+    false
+}
+
 /// Whether there is such a process.
 #[expect(unsafe_code, reason = "signal 0 asks, and sends nothing")]
 pub fn is_alive(pid: Pid) -> bool {

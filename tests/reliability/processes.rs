@@ -64,7 +64,6 @@ fn options() -> ottla::BrokerOptions {
 fn contend(arguments: &[String]) {
     let dir = Path::new(&arguments[0]);
     let me = std::process::id();
-    // Their numbers are lower than that of any file of the broker's: they are let go first when the process dies.
     let [mark, queue] = ["mark", "queue"]
         .map(|name| File::options().create(true).append(true).open(dir.with_file_name(name)).unwrap());
     for turn in 0u32.. {
@@ -78,14 +77,15 @@ fn contend(arguments: &[String]) {
                 continue;
             }
         };
-        mark.try_lock().unwrap_or_else(|error| panic!("a second writer: {error}"));
+        // Of a process that dies this lock goes before the broker's, so that nobody who has that one finds it taken.
+        assert!(posix::set_process_lock(&mark, true), "a second writer");
         queue.lock().unwrap();
         let topic = topic(&broker);
         for number in 0..1 + turn % 7 {
             append(&topic, &format!("{me}.{turn} {number}"));
             tell(&format!("appended {me}.{turn} {number}"));
         }
-        mark.unlock().unwrap();
+        posix::set_process_lock(&mark, false);
         queue.unlock().unwrap();
         if turn.is_multiple_of(2) {
             broker.close(TIMEOUT).unwrap();
