@@ -336,17 +336,23 @@ impl<'a, 'b> PartitionCheck<'a, 'b> {
     fn check_proof(&mut self, end: Option<Offset>, meets: bool) {
         let Some(proven) = self.place.proven.filter(|_| self.is_ours() && !meets) else { return };
         let end = end.unwrap_or(proven.log_start);
-        let was_told = self.out.has_damage_up_to(proven.offset);
-        if end > proven.offset || was_told {
+        let is_beyond = end > proven.offset;
+        let was_told = self.out.has_damage_up_to(proven.offset) || is_beyond && self.survey.is_clean();
+        if was_told {
             return;
         }
+        let found = match is_beyond {
+            // The log of another partition, for one.
+            true => "no batch ends there".to_owned(),
+            false => format!("the log ends at offset {end}"),
+        };
         let what = format!(
-            "the log ends at offset {end}, and up to {} it is proven to be durable (byte {} of segment {})",
+            "it is proven to be durable up to offset {}, byte {} of segment {}, and {found}",
             proven.offset, proven.position, proven.segment
         );
         let file = self.place.dir.join(SegmentFile::Log.name(proven.segment));
         let finding = Finding::new(FindingKind::End, Severity::Damage, file, what, SALVAGE);
-        self.out.add(finding.offsets(end..proven.offset.max(end)));
+        self.out.add(finding.offsets(end.min(proven.offset)..proven.offset));
     }
 
     fn check_epochs(&mut self, epochs: &LeaderEpochs, first: Option<Offset>, end: Offset) {

@@ -31,6 +31,9 @@ pub struct Appender {
 /// How many deliveries a thread has on their way at most.
 const WINDOW: usize = 8;
 
+/// After so many deliveries in a row that were not written, a thread takes the disk for gone.
+const PATIENCE: u32 = 1000;
+
 impl Appender {
     pub fn start(&self) -> Child {
         Child::spawn(&mut child::command(ROLE.0, &self.arguments()))
@@ -114,6 +117,8 @@ struct Hand {
     /// The number of the next record, by place.
     next: [u32; PLACES.len()],
     on_their_way: VecDeque<Sent>,
+    /// How many deliveries in a row were not written.
+    not_written: u32,
 }
 
 struct Sent {
@@ -136,6 +141,7 @@ impl Hand {
             topics: PLACES.map(place).into(),
             next: [0; PLACES.len()],
             on_their_way: VecDeque::new(),
+            not_written: 0,
         }
     }
 
@@ -143,7 +149,9 @@ impl Hand {
         let mut sent = 0;
         while (sends == 0 || sent < sends) && !is_over.load(Ordering::Relaxed) {
             sent += 1;
-            if !self.send() {
+            // A file system that has stopped may refuse even to open a log: nothing is written then, and nothing has failed
+            // that would stop the partition.
+            if !self.send() || self.not_written > PATIENCE {
                 is_over.store(true, Ordering::Relaxed);
             }
             // Some wait for each, some let a window gather.
@@ -198,8 +206,14 @@ impl Hand {
     fn settle(&mut self) {
         let Some(Sent { group, delivery, is_synced }) = self.on_their_way.pop_front() else { return };
         match delivery.wait() {
-            Ok(metadata) => Report::Acknowledged { group, offset: metadata.offset(), is_synced }.tell(),
-            Err(error) if error.kind() == ErrorKind::NotWritten => Report::NotWritten(group).tell(),
+            Ok(metadata) => {
+                self.not_written = 0;
+                Report::Acknowledged { group, offset: metadata.offset(), is_synced }.tell();
+            }
+            Err(error) if error.kind() == ErrorKind::NotWritten => {
+                self.not_written += 1;
+                Report::NotWritten(group).tell();
+            }
             Err(error) => {
                 assert!(error.is_indeterminate(), "{error}");
                 Report::Unknown(group).tell();

@@ -1,6 +1,6 @@
 //! System calls of an appending process that fail, by `strace`: the n-th of each thread, once or from then on.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use super::volume::call;
 use crate::appender::{Appender, ROLE};
@@ -66,6 +66,8 @@ fn one((name, error, most): (&str, &str, u64), dice: &mut Dice, figures: &mut Fi
             command.args(["-f", "-qq", "--seccomp-bpf", "-e", &format!("trace={name}"), "-o"]).arg(&log);
             command.args(["-e", &format!("inject={name}:error={error}:when={when}")]);
             let own = child::command(ROLE.0, &appender.arguments());
+            // A program that cannot even be started says so there.
+            command.stderr(Stdio::null());
             Child::spawn(command.arg(own.get_program()).args(own.get_args()))
         } else {
             appender.start()
