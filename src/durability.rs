@@ -102,6 +102,13 @@
 //!   is open, are not supported.
 //! - **The disk itself.** There is one copy. Whoever needs two has a disk below it that keeps two, or a Kafka cluster.
 //!
+//! # When the disk hangs
+//!
+//! A sync that does not return loses nothing: on a `Synced` topic nothing is acknowledged meanwhile, on an `Interval` topic what
+//! is sent waits after twice the interval. Who waits with a deadline, closes with one, or only looks is not held up, and neither
+//! are other partitions whose files the disk still takes. [`Partition::oldest_unsynced`](crate::Partition::oldest_unsynced) is
+//! the number that shows it: how long the oldest record waits for its sync.
+//!
 //! # What a map can do to its host
 //!
 //! Segments that can no longer change are read through read-only memory maps. If the disk cannot read a mapped page, or another

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::iter::FusedIterator;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::closing::Lease;
 use super::recovery_report::PartitionRecovery;
@@ -77,6 +78,39 @@ impl Partition {
     #[must_use]
     pub fn log_end_offset(&self) -> Offset {
         self.log.log_end_offset()
+    }
+
+    /// How long ago the oldest record was sent that is not on stable storage yet; `None` if all of them are. It waits for
+    /// nobody, and for no disk: a number to watch.
+    ///
+    /// On a [`Synced`](crate::Durability::Synced) topic it stays within the time of a sync, or two; on an
+    /// [`Interval`](crate::Durability::Interval) topic within twice the interval. More than that says that the disk is slow,
+    /// and a number that grows with the clock that it hangs. On an [`Os`](crate::Durability::Os) topic it grows until
+    /// somebody asks for a sync, and without the [broker's threads](crate::BrokerOptions::background) until somebody waits,
+    /// flushes, or ticks. Of a record that came while others were being written or synced, it may be off by the time that
+    /// took. After a failed sync it grows until the partition is [reopened](Self::reopen).
+    ///
+    /// ```
+    /// # let dir = std::env::temp_dir().join(format!("ottla-doc-oldest-unsynced-{}", std::process::id()));
+    /// use ottla::{Broker, Record, TopicConfig};
+    /// use std::time::Duration;
+    ///
+    /// let broker = Broker::open(&dir)?;
+    /// let topic = broker.ensure_topic("orders", TopicConfig::new())?;
+    /// topic.producer().send(Record::new("paid"))?.wait()?;
+    /// assert_eq!(topic.partition(0)?.oldest_unsynced(), None);
+    ///
+    /// /// What a service may ask every second.
+    /// let hangs = |age: Option<Duration>| age > Some(Duration::from_secs(5));
+    /// for partition in topic.partitions().filter(|partition| hangs(partition.oldest_unsynced())) {
+    ///     eprintln!("the disk below {partition:?} does not sync");
+    /// }
+    /// # drop((topic, broker)); std::fs::remove_dir_all(&dir).ok();
+    /// # Ok::<(), ottla::Error>(())
+    /// ```
+    #[must_use]
+    pub fn oldest_unsynced(&self) -> Option<Duration> {
+        self.log.oldest_unsynced()
     }
 
     /// The batches from `start` to the high watermark of now. Of transactions those that were committed, and up to the

@@ -101,6 +101,7 @@ impl PartitionLog {
             }
             let timestamp = take(&mut appends)?;
             appends.assigned = end;
+            appends.unsynced.note(|| self.context.clock.monotonic());
             let assigned = Assigned { offset: end - 1, timestamp, round: appends.round };
             (assigned, appends.accumulator.len(), self.asks(&appends))
         };

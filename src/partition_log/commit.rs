@@ -303,6 +303,7 @@ impl PartitionLog {
         }
         if led.durable {
             state.durable = end;
+            self.appends.lock().unsynced.end_sync();
             state.upkeep.lingering_since = None;
             self.publish_ends(state);
         } else if self.visible_reach() == Reach::Written {
@@ -314,7 +315,12 @@ impl PartitionLog {
         let mut leader = self.commit.leader.lock();
         self.tenancy.note_use();
         let Leader { writer, spare, packed } = &mut *leader;
-        *spare = self.appends.lock().accumulator.take(std::mem::take(spare));
+        let mut appends = self.appends.lock();
+        *spare = appends.accumulator.take(std::mem::take(spare));
+        if reach == Reach::Durable {
+            appends.unsynced.begin_sync(None);
+        }
+        drop(appends);
         let compressed = spare
             .compress(self.settings.compression_levels(), &self.context.codecs, packed)
             .map_err(WriteError::NotWritten);
@@ -322,7 +328,7 @@ impl PartitionLog {
         spare.held = None;
         let fell_back = match written {
             Ok(()) => None,
-            Err(WriteError::NotWritten(error)) => Some(self.fall_back(writer, error)),
+            Err(WriteError::NotWritten(error)) => Some(self.fall_back(writer, reach, error)),
             Err(WriteError::Indeterminate(error)) => return Err(error),
         };
         let mut led = Led {
@@ -348,9 +354,18 @@ impl PartitionLog {
 
     /// Takes back the offsets behind what is written: of the batches that failed, and of all that has gathered
     /// since, which would leave a gap.
-    fn fall_back(&self, writer: &Writer, error: Error) -> (u64, Error) {
+    fn fall_back(&self, writer: &Writer, reach: Reach, error: Error) -> (u64, Error) {
         let end = writer.end().map(|end| end.offset);
-        let round = self.appends.lock().fall_back(end);
+        let durable = self.commit.state.lock().durable.offset;
+        let mut appends = self.appends.lock();
+        let round = appends.fall_back(end);
+        if reach == Reach::Durable {
+            appends.unsynced.put_off();
+        }
+        if appends.assigned <= durable {
+            appends.unsynced.forget_waiting();
+        }
+        drop(appends);
         let error = error
             .with_kind(ErrorKind::NotWritten)
             .advise("the log is as it was; send the record again once the disk takes it");

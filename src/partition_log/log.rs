@@ -14,6 +14,7 @@ use super::reader::BatchReader;
 use super::settings::Settings;
 use super::stop::{Stop, check_process};
 use super::transactions::OpenTransaction;
+use super::unsynced_since::UnsyncedSince;
 use super::urgency::Urgency;
 use super::writer::LogEnd;
 use super::{LeaderEpochs, Life};
@@ -113,6 +114,7 @@ pub(super) struct Appends {
     /// How often it has fallen back.
     pub round: u64,
     pub accumulator: Accumulator,
+    pub unsynced: UnsyncedSince,
     pub stop: Option<Stop>,
 }
 
@@ -156,10 +158,12 @@ impl PartitionLog {
         let (segments, next) = (Arc::default(), Arc::new(NextLog::new(context.dir.clone())));
         let writer = files.into_writer(&context, &context.config, &segments, &next);
         let accumulator = Accumulator::new(context.batch_size, &context.config, &context.buffer);
+        let (unsynced, assigned) = (UnsyncedSince::default(), end.offset);
+        let appends = Appends { assigned, round: 0, accumulator, unsynced, stop: stop.clone() };
         Arc::new_cyclic(|log: &Weak<Self>| Self {
             log_start: proven.log_start,
             life: RwLock::new(Arc::new(life)),
-            appends: Mutex::new(Appends { assigned: end.offset, round: 0, accumulator, stop: stop.clone() }),
+            appends: Mutex::new(appends),
             commit: Commit::new(end, writer, stop),
             segments,
             next,

@@ -31,6 +31,7 @@ mod stop;
 mod tests;
 mod time_lookup;
 mod transactions;
+mod unsynced_since;
 mod upkeep;
 mod urgency;
 mod waiting;

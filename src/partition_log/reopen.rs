@@ -9,6 +9,7 @@ use super::files::Files;
 use super::log::{LastStop, PartitionLog};
 use super::recovery::{Cut, Outcome, Plan, cut_back, plan, settle};
 use super::stop::{Stop, check_process};
+use super::unsynced_since::UnsyncedSince;
 use super::writer::LogEnd;
 use super::{LeaderEpochs, LogContext};
 use crate::ends_file::ProvenEnd;
@@ -90,6 +91,7 @@ impl Failed<'_> {
         let mut appends = log.appends.lock();
         let is_lost = appends.assigned > self.cut.end.offset;
         let round = appends.fall_back(Some(self.cut.end.offset));
+        appends.unsynced = UnsyncedSince::default();
         if matches!(appends.stop, Some(Stop::Failed(_))) {
             appends.stop = None;
         }

@@ -171,6 +171,7 @@ impl PartitionLog {
             Some(stop) => return Err(self.place(stop.refusal())),
         }
         (state.leading, state.syncing) = (true, true);
+        self.begin_sync(&state, self.context.clock.monotonic());
         let outcome = MutexGuard::unlocked(&mut state, || {
             let unwinding = FailOnUnwind(self);
             let synced = self.sync_held();
@@ -182,6 +183,7 @@ impl PartitionLog {
             Ok(end) => {
                 debug_assert!(end.offset == state.written.offset, "nobody has written");
                 (state.written, state.durable, state.upkeep) = (end, end, Upkeep::default());
+                self.end_sync(&state);
                 self.publish_ends(&mut state);
                 drop(state);
                 Ok(Some(held))

@@ -83,6 +83,7 @@ impl PartitionLog {
         // Segments that are rolled from now on wait for the next sync.
         state.upkeep.rolled = 0;
         let began = self.context.clock.monotonic();
+        self.begin_sync(state, began);
         let (outcome, held) = MutexGuard::unlocked(state, || {
             let unwinding = StopOnUnwind { log: self, working: |state| &mut state.syncing };
             let (unsynced, held) = take();
@@ -94,6 +95,7 @@ impl PartitionLog {
             Ok(None) => {}
             Ok(Some(end)) => {
                 state.durable = if mutant::is(Mutant::SyncCoversLater) { state.written } else { end };
+                self.end_sync(state);
                 // What was written meanwhile was written after the sync began.
                 let is_behind = state.written.offset > end.offset;
                 state.upkeep.unpublished_since = None;
@@ -105,6 +107,32 @@ impl PartitionLog {
         }
         state.syncing = false;
         held
+    }
+
+    /// Takes note that what is written is being synced: what has gathered meanwhile counts from now on.
+    pub(super) fn begin_sync(&self, state: &State, now: Duration) {
+        let mut appends = self.appends.lock();
+        let gathers = appends.assigned > state.written.offset;
+        appends.unsynced.begin_sync(gathers.then_some(now));
+    }
+
+    /// The same once it was.
+    pub(super) fn end_sync(&self, state: &State) {
+        let mut appends = self.appends.lock();
+        appends.unsynced.end_sync();
+        if appends.assigned <= state.durable.offset {
+            appends.unsynced.forget_waiting();
+        }
+    }
+
+    /// How long ago the oldest record was taken that is not durable.
+    pub fn oldest_unsynced(&self) -> Option<Duration> {
+        // Neither is ever held while the disk works.
+        let state = self.commit.state.lock();
+        let appends = self.appends.lock();
+        let is_durable = appends.assigned <= state.durable.offset;
+        let now = self.context.clock.monotonic();
+        (!is_durable).then(|| now.saturating_sub(appends.unsynced.oldest().unwrap_or(now)))
     }
 
     /// Writes the ends at which the partition was opened into its slot.

@@ -27,6 +27,7 @@ mod kafka_fixtures;
 mod kafka_segments;
 mod kafka_transactions;
 mod levels;
+mod oldest_unsynced;
 mod owners;
 
 mod positions;
