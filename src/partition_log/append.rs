@@ -96,8 +96,7 @@ impl PartitionLog {
             }
             let end = appends.assigned.saturating_add(count);
             if end > MAX_OFFSET {
-                let error = Error::new(ErrorKind::InvalidRecord, "the partition has used up its offsets");
-                return Err(self.place(error));
+                return Err(self.place(used_up(appends.assigned, count)));
             }
             let timestamp = take(&mut appends)?;
             appends.assigned = end;
@@ -219,6 +218,14 @@ impl PartitionLog {
             _ => self.context.clock.now(),
         }
     }
+}
+
+/// The offsets end: one behind the last cannot be given out.
+fn used_up(end: Offset, count: u64) -> Error {
+    let left = MAX_OFFSET.saturating_sub(end);
+    let what = format!("the partition ends at {end}: {left} offsets are left, and {count} are needed");
+    let advice = "nothing was written, and what is there can be read; send it to another partition, or topic";
+    Error::new(ErrorKind::InvalidRecord, what).at_offset(end).advise(advice)
 }
 
 /// Fails if a record would get another offset than it expects, at a partition that ends at `end`.

@@ -27,6 +27,7 @@ mod kafka_fixtures;
 mod kafka_segments;
 mod kafka_transactions;
 mod levels;
+mod offset_range;
 mod oldest_unsynced;
 mod owners;
 
@@ -46,6 +47,7 @@ mod scrubbing;
 mod stress;
 mod support;
 mod time_lookup;
+mod timestamps;
 mod topics;
 mod verifying;
 mod verifying_kafka;
