@@ -23,7 +23,7 @@ use crate::model::Offset;
 use crate::mutant::{self, Mutant};
 use crate::segment::{ActiveSegment, NextLog, SealedSegment, SegmentDir, StoredIndexes, segment_bases};
 use crate::vfs::{
-    EntryKind, FileView, OpenMode, VfsFile, read_file, read_up_to_at, replace_file, write_all_at,
+    EntryKind, FileView, OpenMode, VfsFile, read_exact_at, read_file, replace_file, write_all_at,
 };
 
 /// At most so much of a cut is copied; a tail is rarely longer than what one group commit holds.
@@ -330,8 +330,8 @@ pub fn preserve(context: &LogContext, cut: &Cut) -> Result<Option<PathBuf>> {
         return Ok(None);
     }
     let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
-    let read = read_up_to_at(file.as_ref(), &mut bytes, cut.end.position).doing("read", &log)?;
-    bytes.truncate(read);
+    // What is not copied is not cut.
+    read_exact_at(file.as_ref(), &mut bytes, cut.end.position).doing("read", &log)?;
     let name = quarantine(&context.topic, context.partition, cut.end.segment, cut.end.position);
     let path = free_place(context, &name, Some(&bytes))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();

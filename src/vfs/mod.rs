@@ -35,9 +35,9 @@ pub use os::{OsVfs, real_path};
 pub use read_ahead::ReadAhead;
 pub use view::FileView;
 #[cfg(test)]
-pub use whole::read_exact_at;
+pub use whole::read_up_to_at;
 pub use whole::{
-    commit_file, is_full, read_file, read_up_to_at, replace_file, stage_file, write_all_at, write_up_to_at,
+    commit_file, is_full, read_exact_at, read_file, replace_file, stage_file, write_all_at, write_up_to_at,
 };
 
 /// A file system.

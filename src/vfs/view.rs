@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::VfsFile;
-use super::whole::{read_up_to, read_up_to_at};
+use super::whole::read_to_end;
 
 /// The bytes of a file.
 #[derive(Clone, Debug)]
@@ -36,7 +36,8 @@ impl FileView {
         }
     }
 
-    /// Fills `buffer` from `position` on, as far as the file goes; returns how much that is.
+    /// Fills `buffer` from `position` on, as far as the file goes; returns how much that is. A read that ends before the file
+    /// does is an error.
     pub fn read_into(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         match self {
             Self::Mapped(bytes) => {
@@ -45,8 +46,12 @@ impl FileView {
                 buffer[..len].copy_from_slice(&bytes[from..from + len]);
                 Ok(len)
             }
-            Self::Read(file) => read_up_to_at(file.as_ref(), buffer, position),
-            Self::Uncached(file) => read_up_to(buffer, position, |rest, at| file.read_uncached_at(rest, at)),
+            Self::Read(file) => {
+                read_to_end(file.as_ref(), buffer, position, |rest, at| file.read_at(rest, at))
+            }
+            Self::Uncached(file) => {
+                read_to_end(file.as_ref(), buffer, position, |rest, at| file.read_uncached_at(rest, at))
+            }
         }
     }
 

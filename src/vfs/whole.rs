@@ -30,6 +30,35 @@ pub fn read_up_to(
     Ok(filled)
 }
 
+/// Reads as far as the file goes. What a read leaves out that ends before the file does is read once more, and is an error if
+/// it is left out again: it is not the end, and nobody is to take it for one.
+pub fn read_to_end(
+    file: &dyn VfsFile,
+    buffer: &mut [u8],
+    position: u64,
+    read: impl Fn(&mut [u8], u64) -> io::Result<usize>,
+) -> io::Result<usize> {
+    let (mut filled, mut is_stuck) = (0, false);
+    loop {
+        let at = position.saturating_add(filled as u64);
+        let got = read_up_to(&mut buffer[filled..], at, &read)?;
+        filled += got;
+        if filled == buffer.len() {
+            return Ok(filled);
+        }
+        let (at, size) = (at.saturating_add(got as u64), file.size()?);
+        if at >= size {
+            return Ok(filled);
+        }
+        if is_stuck && got == 0 {
+            let what = format!("a read at byte {at} gives nothing, and the file has {size} bytes");
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, what));
+        }
+        // A file that is being written may have grown in between.
+        is_stuck = got == 0;
+    }
+}
+
 /// Fills `buffer`, or fails with [`io::ErrorKind::UnexpectedEof`].
 pub fn read_exact_at(file: &dyn VfsFile, buffer: &mut [u8], position: u64) -> io::Result<()> {
     if read_up_to_at(file, buffer, position)? == buffer.len() {

@@ -44,6 +44,7 @@ mod salvaging_again;
 mod salvaging_losses;
 mod salvaging_tears;
 mod scrubbing;
+mod short_reads;
 mod stress;
 mod support;
 mod time_lookup;
