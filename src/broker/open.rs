@@ -336,6 +336,9 @@ fn create_missing(vfs: &dyn Vfs, root: &Path) -> Result<()> {
             None => break,
         }
     }
+    if !missing.is_empty() && !path.as_os_str().is_empty() {
+        name_unfinished(vfs, path)?;
+    }
     for path in missing.into_iter().rev() {
         match vfs.create_dir(path) {
             // Somebody else opens the same directory: the lock decides.
@@ -345,6 +348,20 @@ fn create_missing(vfs: &dyn Vfs, root: &Path) -> Result<()> {
         sync_parent(vfs, path)?;
     }
     Ok(())
+}
+
+/// Makes the name of a directory durable below which others are to be made: an empty one may have been made by somebody who was
+/// killed before its name was. Where we may not look at what holds it, it was not one of us.
+fn name_unfinished(vfs: &dyn Vfs, path: &Path) -> Result<()> {
+    if !vfs.read_dir(path).doing("list", path)?.is_empty() {
+        return Ok(());
+    }
+    match sync_parent(vfs, path) {
+        Err(error) if error.io_error().map(io::Error::kind) == Some(io::ErrorKind::PermissionDenied) => {
+            Ok(())
+        }
+        named => named,
+    }
 }
 
 /// Makes the name of a directory durable.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla::internals::{CrashProfile, MemoryVfs, OpenMode, Vfs, open_on};
+use ottla::internals::{CrashProfile, Fault, MemoryVfs, OpenMode, Repeat, Vfs, open_on};
 use ottla::{Broker, BrokerOptions, Durability, ErrorKind, Record, Start, TopicConfig};
 
 use crate::support::{ROOT, ScriptedVfs, TempDir, encode_batch, options, send_all, values};
@@ -413,5 +413,49 @@ fn the_indexes_of_a_segment_whose_roll_has_failed_are_synced_by_the_next() {
     for image in vfs.memory().images(CrashProfile::Ordered, 20, 1) {
         let report = verify(&image.vfs);
         assert!(report.is_sound(), "{}: {:#?}", image.description, report.findings);
+    }
+}
+
+/// A process was killed, or an error came, between making the directory and its durable name: the next one found the directory, took
+/// it for a named one, and a power cut took it with everything that had been acknowledged in it.
+#[test]
+fn a_directory_whose_making_was_interrupted_is_named_by_the_next_opening() {
+    for root in ["/data", "/of/a/service"].map(Path::new) {
+        let options = || options().create_if_missing(true);
+        let open = |vfs: &MemoryVfs| open_on(options(), Arc::new(vfs.clone()), root);
+        let mut interrupted = 0;
+        for (call, is_killed) in (0..).flat_map(|call| [(call, true), (call, false)]) {
+            let vfs = MemoryVfs::new();
+            if is_killed {
+                vfs.stop_after(call);
+            } else {
+                vfs.fail_nth(call + 1, Fault::Io, Repeat::Once);
+            }
+            let first = open(&vfs);
+            let is_over = vfs.failed_call().is_none();
+            let what = format!("{root:?}, killed: {is_killed}, {:?}", vfs.failed_call());
+            vfs.fail_no_more();
+            interrupted += usize::from(first.is_err());
+            std::mem::forget(first);
+            // The machine goes on, and so does what nobody has synced.
+            let vfs = vfs.restart();
+            let broker = open(&vfs).unwrap_or_else(|error| panic!("{what}: {error}"));
+            send_all(&broker.ensure_topic("t", TopicConfig::new()).unwrap(), ["acknowledged"]).unwrap();
+            std::mem::forget(broker);
+            for profile in [CrashProfile::Strict, CrashProfile::Ordered, CrashProfile::Adversarial] {
+                for image in vfs.images(profile, 6, call) {
+                    let what = format!("{what}, {profile:?}: {}", image.description);
+                    let found = open(&image.vfs)
+                        .unwrap()
+                        .topic("t")
+                        .unwrap_or_else(|error| panic!("{what}: {error}"));
+                    assert_eq!(values(&found.partition(0).unwrap()).unwrap(), [b"acknowledged"], "{what}");
+                }
+            }
+            if is_over && !is_killed {
+                break;
+            }
+        }
+        assert!(interrupted > 20, "{interrupted}");
     }
 }
