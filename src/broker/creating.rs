@@ -16,11 +16,8 @@ use crate::mutant::{self, Mutant};
 /// Creates a topic. A failure leaves nothing of it behind, or stops further changes if that fails, too.
 pub fn create(shared: &Shared, name: &str, config: &TopicConfig) -> Result<Arc<TopicLogs>> {
     shared.check_open()?;
-    let name = TopicName::new(name)?;
-    name.check_writable()?;
     let config = config.clone().or_durability(shared.env.options.durability);
-    let valid = config.validate().and_then(|()| config.check_codec());
-    valid.map_err(|error| error.in_topic(name.as_str()))?;
+    let name = check(name, &config)?;
     let mut admin = shared.admin.lock();
     admin.check()?;
     check_name_is_free(&admin, &name)?;
@@ -57,6 +54,15 @@ pub fn create(shared: &Shared, name: &str, config: &TopicConfig) -> Result<Arc<T
             Err(error.in_topic(name.as_str()))
         }
     }
+}
+
+/// Fails for a name or a configuration with which no topic can be created, wherever that is.
+pub fn check(name: &str, config: &TopicConfig) -> Result<TopicName> {
+    let name = TopicName::new(name)?;
+    name.check_writable()?;
+    let valid = config.validate().and_then(|()| config.check_codec());
+    valid.map_err(|error| error.in_topic(name.as_str()))?;
+    Ok(name)
 }
 
 /// Takes back what was made of a topic, or of its new partitions, and has the manifest say again what it said

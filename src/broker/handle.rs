@@ -94,6 +94,22 @@ impl Broker {
         Self::options().in_memory()
     }
 
+    /// Fails where [`create_topic`](Self::create_topic) would in every directory: for a name or a configuration that is not
+    /// possible. It needs no broker, and touches no file.
+    ///
+    /// ```
+    /// use ottla::{Broker, ErrorKind, TopicConfig};
+    /// let error = Broker::check_topic("orders", &TopicConfig::new().segment_bytes(1)).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidTopic`](ErrorKind::InvalidTopic), [`InvalidPartitions`](ErrorKind::InvalidPartitions),
+    /// [`InvalidConfig`](ErrorKind::InvalidConfig).
+    pub fn check_topic(name: &str, config: &TopicConfig) -> Result<()> {
+        creating::check(name, config).map(drop)
+    }
+
     /// Creates a topic.
     ///
     /// # Errors

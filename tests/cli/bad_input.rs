@@ -87,9 +87,22 @@ fn no_data_directory() {
         (&["topic", "list", "--dir", "empty"], "", FAILED, says),
     ];
     refused(&place, &cases);
-    // A setting that does not exist is found before there is a directory.
-    let unknown = ["topic", "create", "t", "--config", "no.such.name=1"];
-    refused(&place, &[(&unknown, "", FAILED, &["no.such.name", "segment.bytes"])]);
+    // What cannot be is found before there is a directory.
+    let create = |config| ["topic", "create", "t", "--config", config];
+    let unknown = create("no.such.name=1");
+    let bounds = ["compression.gzip.level=10", "compression.zstd.level=23", "segment.bytes=1"].map(create);
+    let cases: [Case<'_>; 8] = [
+        (&unknown, "", FAILED, &["no.such.name", "segment.bytes"]),
+        (&bounds[0], "", FAILED, &["compression.gzip.level=10", "1 to 9, or -1", "topic t"]),
+        (&bounds[1], "", FAILED, &["compression.zstd.level=23", "-131072 to 22"]),
+        (&bounds[2], "", FAILED, &["segment.bytes=1 ", "1024 to"]),
+        (&["topic", "create", "t", "--partitions", "0"], "", FAILED, &["0 partitions"]),
+        (&["topic", "create", "a/b"], "", FAILED, &["cannot name a topic"]),
+        (&["produce", "a/b", "--create"], "a\n", FAILED, &["cannot name a topic"]),
+        (&["produce", "__consumer_offsets", "--create"], "a\n", FAILED, &["__consumer_offsets"]),
+    ];
+    refused(&place, &cases);
+    assert!(!place.data().exists());
 }
 
 /// Topics `t` with three records, `a.b`, `two` with two partitions, `os` of that durability.

@@ -19,6 +19,10 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 
 pub fn run(args: &Produce, session: &Session, output: Output) -> Result<(), Failure> {
     let missing = if args.create { Missing::IsCreated } else { Missing::IsAnError };
+    if args.create {
+        // Before there is a directory.
+        Broker::check_topic(&args.topic, &TopicConfig::new())?;
+    }
     session.with(missing, |broker| {
         let topic = topic(broker, args)?;
         let sync_every = sync_every(args, &topic)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use ottla::{ErrorKind, OpenTransaction, PartitionId, Topic, TopicConfig};
+use ottla::{Broker, ErrorKind, OpenTransaction, PartitionId, Topic, TopicConfig};
 use serde::Serialize;
 
 use crate::args;
@@ -18,6 +18,7 @@ pub fn run(command: &args::Topic, session: &Session, output: Output) -> Result<(
         args::Topic::Create { name, partitions, config } => {
             // Before there is a directory.
             let config = with_settings(TopicConfig::new().partitions(*partitions), config)?;
+            Broker::check_topic(name, &config)?;
             session.with(Missing::IsCreated, |broker| {
                 let _progress = Progress::of_unknown("creating the topic");
                 broker.create_topic(name, config).map_err(|error| {
