@@ -99,7 +99,11 @@ fn state(vfs: &dyn Vfs, from: &Path, to: &Path) -> Result<State> {
     };
     if !entries.iter().any(|entry| entry.name == SALVAGING) {
         let is_empty = entries.iter().all(|entry| entry.name == LOCK || is_salvage_mark(&entry.name));
-        return if is_empty { Ok(State::Empty) } else { Err(refused(to, "the directory is not empty")) };
+        return match is_empty {
+            true => Ok(State::Empty),
+            false if entries.iter().any(|entry| entry.name == MANIFEST) => Err(taken(to)),
+            false => Err(refused(to, "the directory is not empty")),
+        };
     }
     let path = to.join(SALVAGING);
     let text = read_file(vfs, &path, most(FileKind::Salvaging)).doing("read", &path)?;
@@ -160,6 +164,16 @@ fn clear(vfs: &dyn Vfs, to: &Path) -> Result<()> {
         }
     }
     vfs.sync_dir(to).doing("sync", to)
+}
+
+/// A salvage that was killed behind its last step has not said that it is done. What it has made may have been used since.
+fn taken(to: &Path) -> Error {
+    Error::new(ErrorKind::DirectoryNotOurs, "the directory is not empty: it is a data directory")
+        .in_file(to)
+        .advise(
+            "if a salvage has made it, that one was finished: verify it, and use it; else name a directory that is empty, \
+             or not there yet; nothing was written",
+        )
 }
 
 fn refused(to: &Path, what: &str) -> Error {

@@ -84,7 +84,8 @@ fn check_again(vfs: &MemoryVfs, expected: &SalvageReport, what: &str) -> State {
     let vfs = vfs.fork();
     if found == State::Finished {
         let error = salvage(&vfs).unwrap_err();
-        assert!(error.to_string().contains("not empty"), "{what}: {error}");
+        let text = error.to_string();
+        assert!(text.contains("not empty") && text.contains("that one was finished"), "{what}: {text}");
         return found;
     }
     let report = salvage(&vfs).unwrap_or_else(|error| panic!("{what}, again: {error}"));
