@@ -315,7 +315,7 @@ impl Writer {
         self.next.remove()?;
         let Finished { log, indexes, .. } = active.finish(&self.config)?;
         let has_indexes = !indexes.is_empty();
-        log.and(indexes).sync()?;
+        mutant::unless(Mutant::SealNotSynced, || log.and(indexes).sync())?;
         // A segment that was made of a log made ahead has got its indexes since its own name was synced.
         if has_indexes { sync_dir(&self.dir) } else { Ok(()) }
     }

@@ -298,7 +298,7 @@ impl ActiveSegment {
     /// Ends the segment, and syncs it.
     pub fn seal(self, config: &TopicConfig) -> Result<Arc<SealedSegment>> {
         let Finished { sealed, log, indexes } = self.finish(config)?;
-        mutant::unless(Mutant::SealNotSynced, || log.and(indexes).sync())?;
+        log.and(indexes).sync()?;
         sealed.set_durable();
         Ok(sealed)
     }

@@ -27,6 +27,8 @@ pub struct Specimen {
     pub left: Left,
     /// What is read from it while it is sound.
     pub content: Vec<Content>,
+    /// How many records of each partition are proven to be durable.
+    pub proven: Vec<usize>,
 }
 
 /// What is read from one partition.
@@ -59,6 +61,7 @@ impl Specimen {
         let broker = open(&vfs, options().adopt(true)).unwrap();
         fill(&broker);
         broker.close(Duration::from_secs(10)).unwrap();
+        let closed = read(&vfs.restart()).unwrap();
         // A second life, so that there are two leader epochs, a marker that went, and twins that differ.
         let broker = open(&vfs, options()).unwrap();
         append(&broker, "synced", 0, 40..44);
@@ -76,7 +79,12 @@ impl Specimen {
             }
         };
         let content = read(&vfs.restart()).unwrap();
-        Self { vfs, left, content }
+        let proven = content.iter().zip(&closed).map(|(content, closed)| {
+            // What its topic does not sync is proven by closing alone.
+            let is_unproven = left == Left::Killed && content.topic == "os";
+            if is_unproven { closed.records[0].len() } else { content.records[0].len() }
+        });
+        Self { vfs, left, proven: proven.collect(), content }
     }
 
     /// Every file, with its length.
