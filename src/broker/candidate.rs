@@ -105,7 +105,14 @@ impl Candidate {
         let opened = match damage {
             Some(damage) => Err(damage),
             None => {
-                let opened = PartitionLog::open(context.clone(), proven, epochs, last_stop);
+                let within = match last_stop {
+                    LastStop::Clean => {
+                        epochs.require_within(proven.log_start, proven.offset, context.dir.path())
+                    }
+                    LastStop::Unclean(_) => Ok(()),
+                };
+                let opened =
+                    within.and_then(|()| PartitionLog::open(context.clone(), proven, epochs, last_stop));
                 apart(opened, &context, Some(proven))?
             }
         };

@@ -89,6 +89,25 @@ impl LeaderEpochs {
         Ok(epochs)
     }
 
+    /// Fails unless they can be those of a log from `start` to `end` that was closed in order: its last record has an epoch,
+    /// and none begins behind its end.
+    pub fn require_within(&self, start: Offset, end: Offset, dir: &Path) -> Result<()> {
+        let corrupt = |what: String, at| {
+            Err(Error::corrupt(what).at_offset(at).in_file(&dir.join(LEADER_EPOCH_CHECKPOINT)))
+        };
+        if let Some(late) = self.entries.iter().find(|entry| entry.start > end) {
+            let Entry { epoch, start } = late;
+            return corrupt(
+                format!("leader epoch {epoch} begins at offset {start}, and the log ends at {end}"),
+                end,
+            );
+        }
+        match end.checked_sub(1).filter(|last| *last >= start && self.at(*last).is_none()) {
+            Some(last) => corrupt("the last record has no leader epoch".to_owned(), last),
+            None => Ok(()),
+        }
+    }
+
     /// What the checkpoint of a partition directory says, if there is one.
     pub fn read(vfs: &dyn Vfs, dir: &Path) -> Result<Option<Self>> {
         let path = dir.join(LEADER_EPOCH_CHECKPOINT);

@@ -50,7 +50,7 @@ fn flip(vfs: &MemoryVfs, name: &str, at: u64) {
 pub type Damage = fn(&MemoryVfs);
 
 /// What can be wrong with partition 1 of topic `a` alone.
-pub const DAMAGES: [(&str, Damage); 6] = [
+pub const DAMAGES: [(&str, Damage); 7] = [
     ("the log is shorter", |vfs| {
         vfs.open(&path("a-1/00000000000000000000.log"), OpenMode::Write).unwrap().set_len(70).unwrap();
     }),
@@ -58,6 +58,11 @@ pub const DAMAGES: [(&str, Damage); 6] = [
     ("the topic id is gone", |vfs| vfs.remove_file(&path("a-1/partition.metadata")).unwrap()),
     ("the topic id is another one", |vfs| flip(vfs, "a-1/partition.metadata", 25)),
     ("the epochs are no epochs", |vfs| flip(vfs, "a-1/leader-epoch-checkpoint", 0)),
+    // Found by the fuzzer: what was appended then was acknowledged, and no batch of the partition could be read.
+    ("the epochs begin behind the end", |vfs| {
+        let file = vfs.open(&path("a-1/leader-epoch-checkpoint"), OpenMode::Write).unwrap();
+        assert_eq!(file.write_at(b"900\n", 6).unwrap(), 4);
+    }),
     ("both slots are bad", |vfs| {
         // The second partition of the first topic has the second cell.
         flip(vfs, "ottla.ends", 4096 + 512);
