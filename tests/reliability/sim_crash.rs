@@ -35,6 +35,8 @@ struct Effort {
     stride: usize,
     /// At most so many images of each profile.
     images: usize,
+    /// Every so many images are verified, and written to, as well.
+    verified: usize,
     /// Every so many images are salvaged, recovered again and again.
     sample: u64,
 }
@@ -42,7 +44,9 @@ struct Effort {
 pub fn run_suite(size: Size) -> Figures {
     let stride = if recipe::is_one() { 1 } else { size.of(23, 1, 1) };
     let images = recipe::number_at(3).unwrap_or(size.of(3, 700, 2000));
-    let effort = Effort { stride, images, sample: if recipe::is_one() { 1 } else { size.of(3, 80, 80) } };
+    let of = |several| if recipe::is_one() { 1 } else { several };
+    let (verified, sample) = (of(size.of(4, 4, 1)), of(size.of(3, 80, 8)) as u64);
+    let effort = Effort { stride, images, verified, sample };
     let workloads: Vec<_> =
         workloads().into_iter().map(|workload| (workload.beginning(), workload)).collect();
     let points = workloads.iter().enumerate().flat_map(|(number, (beginning, workload))| {
@@ -118,8 +122,7 @@ fn crash_at(point: &Point<'_>, effort: Effort, known: &Known) -> (Figures, HashS
                 if is_sampled {
                     try_again_and_again(&image.vfs, &told, point.number, &what, &mut figures);
                 }
-                // Of many images of one moment, some are verified and written to as well.
-                if recipe::is_one() || distinct.len() < 8 || distinct.len().is_multiple_of(4) {
+                if distinct.len() < 8 || distinct.len().is_multiple_of(effort.verified) {
                     check(&image.vfs, &told, End::PowerCut, &what);
                 } else {
                     check_at_a_glance(&image.vfs, &told, End::PowerCut, &what);
