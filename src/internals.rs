@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::broker::{Broker, BrokerOptions, HandOver, HandOverReport, Manifest, Partition, UndoReport};
 use crate::error::Result;
+use crate::group::GroupRecord;
 use crate::inspect::read_only::ReadOnlyBroker;
 use crate::inspect::{Inspect, Items, Salvage, SalvageReport, Verify, VerifyReport};
 use crate::model::{Compression, Offset, Record, Timestamp, TopicId};
@@ -14,6 +15,10 @@ use crate::record_batch::{BatchBuilder, BatchHeader, Codecs, RecordBatch, Record
 
 #[cfg(ottla_check)]
 pub use crate::agenda::{Agenda, Chore, Crew, Reminder};
+pub use crate::group::{
+    Assignment, Committed, CommittedGroup, CommittedOffsets, GroupMetadataValue, MemberMetadata,
+    Subscription, TopicPartition, read_generation, write_generation,
+};
 #[cfg(ottla_check)]
 pub use crate::mutant::{Mutant, VARIABLE as MUTANT_VARIABLE, chosen as chosen_mutant};
 pub use crate::record_batch::{read_varint, read_varlong, write_varlong};
@@ -138,3 +143,11 @@ pub fn decode_producer_snapshot(bytes: &[u8]) -> Result<Vec<u8>> {
 pub fn decode_partition_metadata(bytes: &[u8]) -> Result<TopicId> {
     crate::broker::decode_partition_metadata(bytes)
 }
+
+/// Reads a record of `__consumer_offsets`, and writes it again; `None` for another kind of group's.
+pub fn decode_group_record(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Option<GroupRecordBytes>> {
+    GroupRecord::decode(key, value)?.map(|record| record.encode()).transpose()
+}
+
+/// The bytes of a key, and of a value if it is no tombstone.
+pub type GroupRecordBytes = (Vec<u8>, Option<Vec<u8>>);

@@ -101,6 +101,15 @@ pub mod durability;
 mod ends_file;
 mod error;
 mod file_name;
+#[cfg_attr(
+    not(feature = "test-util"),
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "the broker's half of consumer groups, which uses it, comes next"
+    )
+)]
+mod group;
 pub mod inspect;
 mod model;
 mod mutant;

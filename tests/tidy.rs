@@ -22,6 +22,7 @@ const FLOORS: &[&[&str]] = &[
     &["model", "mutant"],
     &["config", "clock", "file_name", "partitioner", "checkpoint", "producer_snapshot"],
     &["record_batch", "vfs", "agenda"],
+    &["group"],
     &["segment", "ends_file"],
     &["partition_log"],
     &["broker"],
