@@ -8,14 +8,14 @@ use crate::model::PartitionId;
 /// A partition of a topic; sorted by the topic's name, then by number.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicPartition {
-    /// The name of the topic.
+    /// The topic's name.
     pub topic: Arc<str>,
-    /// The number of the partition.
+    /// The number of the partition in it.
     pub partition: PartitionId,
 }
 
 impl TopicPartition {
-    /// A partition of that topic, which need not exist.
+    /// The partition of a topic.
     pub fn new(topic: impl Into<Arc<str>>, partition: PartitionId) -> Self {
         Self { topic: topic.into(), partition }
     }

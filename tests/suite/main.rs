@@ -24,6 +24,7 @@ mod kafka;
 mod kafka_damage;
 mod kafka_epochs;
 mod kafka_fixtures;
+mod kafka_groups;
 mod kafka_segments;
 mod kafka_transactions;
 mod levels;

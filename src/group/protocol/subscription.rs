@@ -12,7 +12,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{VERSION, partitions};
+use super::{VERSION, partitions, read_generation};
 use crate::error::Result;
 use crate::group::TopicPartition;
 use crate::group::fields::{Fields, FieldsWriter};
@@ -56,6 +56,13 @@ impl Subscription {
             fields.nullable_string("rack id")?;
         }
         Ok(read)
+    }
+
+    /// The generation in which a `cooperative-sticky` member was given what it owns. It says so itself since version 2; before
+    /// that its assignor does, in the user data, which lag behind where a member was given nothing. `None` if neither does, or
+    /// if the user data are of another kind: who cannot say when has been given it earlier than anybody who can.
+    pub fn owned_generation(&self) -> Option<u32> {
+        self.generation.or_else(|| read_generation(self.user_data.as_deref()?).ok()?)
     }
 
     /// The bytes, sorted, so that the same subscription always has the same.

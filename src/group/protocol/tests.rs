@@ -112,6 +112,24 @@ fn the_generation_stands_in_the_user_data() {
 }
 
 #[test]
+fn what_the_member_says_of_its_generation_counts_before_what_its_assignor_says() {
+    let member = subscription();
+    for (generation, user_data, expected) in [
+        (Some(2), Some(&[0, 0, 0, 1][..]), Some(2)),
+        (Some(2), Some(&[0xff; 4]), Some(2)),
+        (Some(2), None, Some(2)),
+        (None, Some(&[0, 0, 0, 1]), Some(1)),
+        (None, Some(&[0xff; 4]), None),
+        (None, Some(&[0, 0]), None),
+        (None, None, None),
+    ] {
+        let user_data = user_data.map(Into::into);
+        let member = Subscription { generation, user_data, ..member.clone() };
+        assert_eq!(member.owned_generation(), expected, "{member:?}");
+    }
+}
+
+#[test]
 fn negative_versions_are_named() {
     let errors = [
         Subscription::decode(&bytes(&format!("fffe{TOPICS}{USER_DATA}"))).unwrap_err(),

@@ -1,6 +1,6 @@
 //! The user data of the assignor `cooperative-sticky`: the generation in which the member owned what it says, an i32; −1: none.
 //!
-//! The subscription says the same since version 2; members that write version 1 say it here alone.
+//! The subscription says it as well since version 2, and then counts; members that write version 1 say it here alone.
 
 use crate::error::Result;
 use crate::group::fields::{Fields, FieldsWriter};
