@@ -8,7 +8,7 @@
 //! | array | i32 count; −1: null | uvarint count + 1; 0: null |
 //! | tagged fields | none | uvarint count, then each: uvarint tag, uvarint size, as many bytes |
 //!
-//! A uvarint is groups of seven bits, the lowest first, the high bit says "more": at most 5 bytes.
+//! A string of more than 32767 bytes is none in either. A uvarint is groups of seven bits, the lowest first, the high bit says "more": at most 5 bytes.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 #![deny(clippy::little_endian_bytes, clippy::host_endian_bytes)]
 
@@ -76,6 +76,12 @@ impl<'a> Fields<'a> {
 
     pub fn nullable_string(&mut self, field: &str) -> Result<Option<&'a str>> {
         let length = if self.is_flexible { self.compact(field)? } else { self.i16(field)?.into() };
+        // The same limit for both, so that what was read can be written.
+        if length > i16::MAX.into() {
+            return Err(
+                self.malformed(&format!("its {field} has a length of {length}, which is not possible"))
+            );
+        }
         let Some(bytes) = self.take(field, length)? else { return Ok(None) };
         let text = std::str::from_utf8(bytes);
         text.map(Some).map_err(|_| self.malformed(&format!("its {field} is no UTF-8")))

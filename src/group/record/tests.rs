@@ -237,6 +237,20 @@ fn what_a_field_cannot_hold_is_not_written() {
     }
 }
 
+/// A flexible version could say more than the version that is written.
+#[test]
+fn a_string_has_the_same_limit_in_every_version() {
+    let of = |compact_length: [u8; 3], len: usize| {
+        let (before, behind) = (bytes(&VALUE_V4[..28]), bytes(&VALUE_V4[32..]));
+        OffsetCommitValue::decode(&[&before[..], &compact_length, &vec![b'x'; len], &behind].concat())
+    };
+    let longest = of([0x80, 0x80, 2], 32767).unwrap();
+    assert_eq!(longest.metadata.len(), 32767);
+    assert_eq!(OffsetCommitValue::decode(&longest.encode().unwrap()).unwrap(), longest);
+    let error = of([0x81, 0x80, 2], 32768).unwrap_err();
+    assert!(error.to_string().contains("its metadata has a length of 32768"), "{error}");
+}
+
 #[test]
 fn every_record_reads_back() {
     let mut dice = fastrand::Rng::with_seed(1);
