@@ -18,6 +18,7 @@ pub use crate::agenda::{Agenda, Chore, Crew, Reminder};
 pub use crate::group::{
     Assignment, Committed, CommittedGroup, CommittedOffsets, GroupMetadataValue, MemberMetadata,
     Subscription, TopicPartition, read_generation, write_generation,
+    Assignor, Generation, MemberId, PartitionCounts, Shares, Subscriber, Subscribers, TopicPartition,
 };
 #[cfg(ottla_check)]
 pub use crate::mutant::{Mutant, VARIABLE as MUTANT_VARIABLE, chosen as chosen_mutant};

@@ -11,3 +11,15 @@ pub use offsets::{Committed, CommittedGroup, CommittedOffsets};
 pub use protocol::{Assignment, Subscription, read_generation, write_generation};
 pub use record::{GroupMetadataValue, GroupRecord, MemberMetadata, OffsetCommitValue};
 pub use topic_partition::TopicPartition;
+//! Consumer groups: who is in, who reads what. Decisions only; it knows no files, no locks, no threads and no broker.
+
+mod assignor;
+mod member_id;
+mod topic_partition;
+
+pub use assignor::{Assignor, PartitionCounts, Shares, Subscriber, Subscribers};
+pub use member_id::MemberId;
+pub use topic_partition::TopicPartition;
+
+/// How often the members of a group have joined anew; 0 before the first time.
+pub type Generation = u32;

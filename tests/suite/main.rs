@@ -4,6 +4,7 @@ mod adopting;
 mod adopting_damage;
 mod adopting_fixtures;
 mod altering;
+mod assignors;
 mod attacks;
 mod bad_input;
 mod checkpoints;
