@@ -19,6 +19,9 @@ pub use crate::group::{
     Assignment, Committed, CommittedGroup, CommittedOffsets, GroupMetadataValue, MemberMetadata,
     Subscription, TopicPartition, read_generation, write_generation,
     Assignor, Generation, MemberId, PartitionCounts, Shares, Subscriber, Subscribers, TopicPartition,
+    Assignor, Candidate, Effect, Generation, Group, GroupConfig, GroupError, GroupSnapshot, GroupState,
+    JoinAnswer, JoinRequest, Member, MemberId, MemberProtocol, MemberSnapshot, PartitionCounts,
+    RemovalReason, Shares, Subscriber, Subscribers, TopicPartition,
 };
 #[cfg(ottla_check)]
 pub use crate::mutant::{Mutant, VARIABLE as MUTANT_VARIABLE, chosen as chosen_mutant};

@@ -14,10 +14,17 @@ pub use topic_partition::TopicPartition;
 //! Consumer groups: who is in, who reads what. Decisions only; it knows no files, no locks, no threads and no broker.
 
 mod assignor;
+mod coordinator;
+mod group_error;
 mod member_id;
 mod topic_partition;
 
 pub use assignor::{Assignor, PartitionCounts, Shares, Subscriber, Subscribers};
+pub use coordinator::{
+    Candidate, Effect, Group, GroupConfig, GroupSnapshot, GroupState, JoinAnswer, JoinRequest, Member,
+    MemberProtocol, MemberSnapshot, RemovalReason,
+};
+pub use group_error::GroupError;
 pub use member_id::MemberId;
 pub use topic_partition::TopicPartition;
 

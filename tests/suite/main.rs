@@ -17,6 +17,7 @@ mod descriptors;
 mod durability;
 mod full_disk;
 mod giving_back;
+mod group_coordinator;
 mod growing;
 mod handing_over;
 mod inspecting;
