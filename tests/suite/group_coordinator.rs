@@ -86,6 +86,8 @@ struct Shell {
     syncing: BTreeSet<MemberId>,
     /// Writes that have not ended.
     writing: Vec<Generation>,
+    /// Generations that are on stable storage.
+    durable: BTreeSet<Generation>,
     /// When each member has last shown a sign of life, or begun to wait.
     alive: BTreeMap<MemberId, Duration>,
     /// What was told of the current generation: protocol and leader.
@@ -106,6 +108,7 @@ impl Shell {
             joining: BTreeSet::new(),
             syncing: BTreeSet::new(),
             writing: Vec::new(),
+            durable: BTreeSet::new(),
             alive: BTreeMap::new(),
             told: None,
             leaders: 0,
@@ -145,6 +148,9 @@ impl Shell {
             }
             Step::Persisted { is_written } if !self.writing.is_empty() => {
                 let generation = self.writing.remove(0);
+                if *is_written {
+                    self.durable.insert(generation);
+                }
                 let effects = self.group.persisted(generation, *is_written, self.now);
                 self.apply(effects);
             }
@@ -241,7 +247,14 @@ impl Shell {
                 Effect::Synced { member, answer } => {
                     assert!(self.syncing.remove(&member), "{member} has not asked: {answer:?}");
                     match answer {
-                        Ok(given) => assert_eq!(given, share(self.group.generation(), &member)),
+                        Ok(given) => {
+                            let generation = self.group.generation();
+                            assert_eq!(given, share(generation, &member));
+                            assert!(
+                                self.durable.contains(&generation),
+                                "{generation} is not on stable storage"
+                            );
+                        }
                         Err(GroupError::UnknownMemberId) => assert!(!self.is_member(&member)),
                         Err(error) => assert!(matches!(
                             error,
