@@ -16,12 +16,10 @@ use crate::record_batch::{BatchBuilder, BatchHeader, Codecs, RecordBatch, Record
 #[cfg(ottla_check)]
 pub use crate::agenda::{Agenda, Chore, Crew, Reminder};
 pub use crate::group::{
-    Assignment, Committed, CommittedGroup, CommittedOffsets, GroupMetadataValue, MemberMetadata,
-    Subscription, TopicPartition, read_generation, write_generation,
-    Assignor, Generation, MemberId, PartitionCounts, Shares, Subscriber, Subscribers, TopicPartition,
-    Assignor, Candidate, Effect, Generation, Group, GroupConfig, GroupError, GroupSnapshot, GroupState,
-    JoinAnswer, JoinRequest, Member, MemberId, MemberProtocol, MemberSnapshot, PartitionCounts,
-    RemovalReason, Shares, Subscriber, Subscribers, TopicPartition,
+    Assignment, Assignor, Candidate, Committed, CommittedGroup, CommittedOffsets, Effect, Generation, Group,
+    GroupConfig, GroupError, GroupMetadataValue, GroupSnapshot, GroupState, JoinAnswer, JoinRequest, Member,
+    MemberId, MemberMetadata, MemberProtocol, MemberSnapshot, PartitionCounts, RemovalReason, Shares,
+    Subscriber, Subscribers, Subscription, TopicPartition, read_generation, write_generation,
 };
 #[cfg(ottla_check)]
 pub use crate::mutant::{Mutant, VARIABLE as MUTANT_VARIABLE, chosen as chosen_mutant};

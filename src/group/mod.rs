@@ -1,22 +1,14 @@
-//! Consumer groups: what their records and blobs hold, and what is committed. Decisions and bytes only; it knows no files, no
+//! Consumer groups: who is in, who reads what, what is committed, and the bytes of it. Decisions only; it knows no files, no
 //! locks, no threads and no broker.
-
-mod fields;
-mod offsets;
-mod protocol;
-mod record;
-mod topic_partition;
-
-pub use offsets::{Committed, CommittedGroup, CommittedOffsets};
-pub use protocol::{Assignment, Subscription, read_generation, write_generation};
-pub use record::{GroupMetadataValue, GroupRecord, MemberMetadata, OffsetCommitValue};
-pub use topic_partition::TopicPartition;
-//! Consumer groups: who is in, who reads what. Decisions only; it knows no files, no locks, no threads and no broker.
 
 mod assignor;
 mod coordinator;
+mod fields;
 mod group_error;
 mod member_id;
+mod offsets;
+mod protocol;
+mod record;
 mod topic_partition;
 
 pub use assignor::{Assignor, PartitionCounts, Shares, Subscriber, Subscribers};
@@ -26,6 +18,9 @@ pub use coordinator::{
 };
 pub use group_error::GroupError;
 pub use member_id::MemberId;
+pub use offsets::{Committed, CommittedGroup, CommittedOffsets};
+pub use protocol::{Assignment, Subscription, read_generation, write_generation};
+pub use record::{GroupMetadataValue, GroupRecord, MemberMetadata, OffsetCommitValue};
 pub use topic_partition::TopicPartition;
 
 /// How often the members of a group have joined anew; 0 before the first time.
