@@ -91,6 +91,25 @@ pub enum ErrorKind {
     Closed,
     /// A poll was ended by a [`WakeupHandle`](crate::WakeupHandle) (`WakeupException` of Kafka's consumer).
     Wakeup,
+    /// A consumer group without a name (`INVALID_GROUP_ID`).
+    InvalidGroupId,
+    /// The consumer is not, or no longer, a member of its group: it has not polled for too long, say. What it had read belongs to
+    /// others by now (`UNKNOWN_MEMBER_ID`).
+    UnknownMemberId,
+    /// A commit from before the partition was another consumer's (`ILLEGAL_GENERATION`).
+    IllegalGeneration,
+    /// The members of the group are just being told anew which partitions are theirs (`REBALANCE_IN_PROGRESS`).
+    RebalanceInProgress,
+    /// The assignor of the consumer is not that of the other members (`INCONSISTENT_GROUP_PROTOCOL`).
+    InconsistentGroupProtocol,
+    /// The group was deleted meanwhile, or cannot be written (`COORDINATOR_NOT_AVAILABLE`).
+    CoordinatorNotAvailable,
+    /// The metadata of a commit has more than 4096 bytes (`OFFSET_METADATA_TOO_LARGE`).
+    OffsetMetadataTooLarge,
+    /// A group that is to be deleted has members (`NON_EMPTY_GROUP`).
+    NonEmptyGroup,
+    /// There is no such group (`GROUP_ID_NOT_FOUND`).
+    GroupIdNotFound,
     /// A deadline passed before everything was done (`REQUEST_TIMED_OUT`).
     TimedOut,
 }

@@ -103,11 +103,7 @@ mod error;
 mod file_name;
 #[cfg_attr(
     not(feature = "test-util"),
-    expect(
-        dead_code,
-        unused_imports,
-        reason = "the broker's half of consumer groups, which uses it, comes next"
-    )
+    expect(dead_code, unused_imports, reason = "describing and deleting groups, which use it, come next")
 )]
 mod group;
 pub mod inspect;

@@ -24,6 +24,7 @@ use crate::partition_log::Held;
 pub fn alter(shared: &Shared, name: &str, config: TopicConfig) -> Result<Arc<TopicLogs>> {
     shared.check_open()?;
     let name = TopicName::new(name)?;
+    name.check_writable()?;
     let mut admin = shared.admin.lock();
     admin.check()?;
     let before = live(&admin, &name)?;
@@ -38,6 +39,7 @@ pub fn alter(shared: &Shared, name: &str, config: TopicConfig) -> Result<Arc<Top
     };
     drop(admin);
     topic.tell();
+    shared.groups.topics_changed();
     altered.map(|()| topic)
 }
 

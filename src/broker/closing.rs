@@ -135,6 +135,7 @@ fn end(shared: &Arc<Shared>, timeout: Duration, ending: Phase) -> Result<()> {
         // Without the lock of the topics, which somebody may hold at whom the disk hangs.
         let logs = all_logs(&shared.topics.read());
         logs.iter().for_each(|log| log.refuse_appends());
+        shared.groups.end();
         shared.logs.lock().extend(logs);
         let its = Arc::clone(shared);
         let thread = match shared.crew.is_some() {

@@ -18,6 +18,18 @@ pub fn create(shared: &Shared, name: &str, config: &TopicConfig) -> Result<Arc<T
     shared.check_open()?;
     let config = config.clone().or_durability(shared.env.options.durability);
     let name = check(name, &config)?;
+    let created = make(shared, name, config);
+    shared.groups.topics_changed();
+    created
+}
+
+/// Creates a topic in which the broker keeps state of its own.
+pub fn create_internal(shared: &Shared, name: &str, config: &TopicConfig) -> Result<Arc<TopicLogs>> {
+    make(shared, TopicName::new(name)?, config.clone())
+}
+
+fn make(shared: &Shared, name: TopicName, config: TopicConfig) -> Result<Arc<TopicLogs>> {
+    shared.check_open()?;
     let mut admin = shared.admin.lock();
     admin.check()?;
     check_name_is_free(&admin, &name)?;

@@ -13,9 +13,11 @@ use crate::mutant::{self, Mutant};
 pub fn delete(shared: &Shared, name: &str) -> Result<()> {
     shared.check_open()?;
     let name = TopicName::new(name)?;
+    name.check_writable()?;
     let topic = shared.topics.read().get(&name).cloned();
     let deleted = delete_alone(shared, &name);
     topic.iter().for_each(|topic| topic.tell());
+    shared.groups.topics_changed();
     deleted
 }
 

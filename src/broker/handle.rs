@@ -10,6 +10,7 @@ use super::giving_back::UndoReport;
 use super::options::BrokerOptions;
 use super::recovery_report::RecoveryReport;
 use super::scrubbing::ScrubReport;
+use super::shared::Shared;
 use super::topic::Topic;
 use super::{altering, creating, deleting, giving_back, topics};
 use crate::clock::Clock;
@@ -287,6 +288,11 @@ impl Broker {
         self.shared.check_open()?;
         let next = self.shared.env.agenda.run_due();
         Ok(next.map(|at| at.saturating_sub(self.clock().monotonic())))
+    }
+
+    /// What the handles of the broker share.
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     pub(crate) fn clock(&self) -> &Clock {

@@ -14,6 +14,7 @@ mod directory;
 mod environment;
 mod follow;
 mod giving_back;
+mod groups;
 mod handing_over;
 mod handle;
 mod kafka_evidence;
@@ -44,6 +45,7 @@ pub use follow::Follow;
 pub use giving_back::UndoReport;
 #[cfg(feature = "test-util")]
 pub use giving_back::give_back;
+pub use groups::{Mail, Membership, MembershipSettings, OffsetToCommit};
 pub use handing_over::{HandOver, HandOverReport, HandedOver};
 pub use handle::Broker;
 pub use kafka_evidence::{KafkaEvidence, LostPartition, last_indexed};

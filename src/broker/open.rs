@@ -13,6 +13,7 @@ use super::closing::{Closing, Lease};
 use super::damage;
 use super::directory::{Verdict, absent, judge, not_ours};
 use super::environment::Environment;
+use super::groups::Groups;
 use super::manifest::{AdoptedEnd, Manifest, TopicEntry};
 use super::marker::{self, Marker};
 use super::options::BrokerOptions;
@@ -248,7 +249,11 @@ impl Opening {
         let scrubber = env.options.scrub.map(|settings| {
             Arc::new(Scrubber::new(settings, env.options.clock.clone(), Arc::clone(&topics)))
         });
+        let groups = Arc::new(Groups::new(env.options.clock.clone(), Arc::clone(&topics)));
+        let chore: Weak<Groups> = Arc::downgrade(&groups);
+        groups.start(env.agenda.add(chore));
         let shared = Shared {
+            groups,
             scrubber,
             directory: manifest.directory,
             ends,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::checkpoints::Checkpoints;
 use super::closing::Closing;
 use super::environment::Environment;
+use super::groups::Groups;
 use super::manifest::Manifest;
 use super::recovery_report::RecoveryReport;
 use super::scrubbing::Scrubber;
@@ -31,6 +32,7 @@ pub struct Shared {
     pub(super) topics: Arc<Topics>,
     pub(super) checkpoints: Arc<Checkpoints>,
     pub(super) report: RecoveryReport,
+    pub(super) groups: Arc<Groups>,
     /// Where it was asked for.
     pub(super) scrubber: Option<Arc<Scrubber>>,
     /// The broker's threads, if it has any.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::ConsumerRecords;
 use crate::broker::Partition;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::group::TopicPartition;
 use crate::model::{Isolation, Offset, Position, Start};
 use crate::partition_log::{BatchReader, PartitionLog};
 use crate::record_batch::RecordBatch;
@@ -17,6 +18,17 @@ pub struct Assigned {
     /// The end of a batch whose beginning was handed out; it comes before what the reader reads next.
     rest: Option<RecordBatch>,
     pub is_paused: bool,
+    /// Why it has no position yet: what its group has committed cannot be read from. Until a seek.
+    pub misplaced: Option<Error>,
+    /// Of a consumer in a group.
+    pub progress: Progress,
+}
+
+/// What the group of a consumer knows of a partition.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Progress {
+    /// Where the group stands: what is committed, or where it began.
+    pub committed: Offset,
 }
 
 /// How much a poll hands out.
@@ -44,7 +56,26 @@ impl Fetched {
 impl Assigned {
     pub fn new(partition: Partition, isolation: Isolation) -> Result<Self> {
         let reader = partition.log().read(Start::Earliest, isolation)?;
-        Ok(Self { partition, isolation, reader, rest: None, is_paused: false })
+        let progress = Progress { committed: reader.position().offset() };
+        Ok(Self { partition, isolation, reader, rest: None, is_paused: false, misplaced: None, progress })
+    }
+
+    /// One that its group has left at `start`; where that cannot be read from, every fetch says so until a seek.
+    pub fn of_group(partition: Partition, isolation: Isolation, start: Start) -> Result<Self> {
+        let mut assigned = Self::new(partition, isolation)?;
+        assigned.misplaced = assigned.seek(start).err();
+        assigned.progress = Progress { committed: assigned.position().offset() };
+        Ok(assigned)
+    }
+
+    pub fn name(&self) -> TopicPartition {
+        TopicPartition::new(Arc::clone(self.log().topic()), self.log().partition())
+    }
+
+    /// What is to be committed of it, if there is anything new.
+    pub fn uncommitted(&self) -> Option<Position> {
+        let position = self.position();
+        (self.misplaced.is_none() && position.offset() != self.progress.committed).then_some(position)
     }
 
     pub fn log(&self) -> &Arc<PartitionLog> {
@@ -70,6 +101,7 @@ impl Assigned {
     pub fn seek(&mut self, start: Start) -> Result<()> {
         self.reader = self.log().read(start, self.isolation)?;
         self.rest = None;
+        self.misplaced = None;
         Ok(())
     }
 
@@ -78,6 +110,9 @@ impl Assigned {
         self.log().check_readable()?;
         if self.is_paused {
             return Ok(());
+        }
+        if let Some(error) = &self.misplaced {
+            return Err(error.clone());
         }
         self.reader.extend()?;
         while !fetched.is_full(limits) {

@@ -1,9 +1,13 @@
 //! What a consumer reads.
 
+use std::time::Duration;
+
 use super::Consumer;
 use super::assigned::Limits;
-use crate::broker::{Broker, Partition};
+use super::subscribed::Subscribed;
+use crate::broker::{Broker, MembershipSettings, Partition};
 use crate::error::{Error, ErrorKind, Result};
+use crate::group::Assignor;
 use crate::model::Isolation;
 
 /// The settings of a [`Consumer`]; made by [`Broker::consumer`].
@@ -12,6 +16,8 @@ pub struct ConsumerBuilder {
     broker: Broker,
     limits: Limits,
     isolation: Isolation,
+    group: Option<String>,
+    membership: MembershipSettings,
 }
 
 impl Broker {
@@ -19,12 +25,19 @@ impl Broker {
     #[must_use]
     pub fn consumer(&self) -> ConsumerBuilder {
         let limits = Limits { bytes: FETCH_MAX_BYTES, records: usize::MAX };
-        ConsumerBuilder { broker: self.clone(), limits, isolation: Isolation::default() }
+        let membership = MembershipSettings {
+            assignor: Assignor::CooperativeSticky,
+            max_poll_interval: MAX_POLL_INTERVAL,
+        };
+        let (broker, isolation) = (self.clone(), Isolation::default());
+        ConsumerBuilder { broker, limits, isolation, group: None, membership }
     }
 }
 
 /// The default of [`ConsumerBuilder::fetch_max_bytes`].
 const FETCH_MAX_BYTES: usize = 1024 * 1024;
+/// The default of [`ConsumerBuilder::max_poll_interval`].
+const MAX_POLL_INTERVAL: Duration = Duration::from_secs(300);
 
 impl ConsumerBuilder {
     /// How many bytes of record batches a poll hands out before it stops looking for more; at least one batch, and never
@@ -66,6 +79,23 @@ impl ConsumerBuilder {
         self
     }
 
+    /// The group of the consumer (Kafka: `group.id`): those of one group share the records of the topics that they
+    /// [subscribe](Self::subscribe) to, and what the group has [committed](Consumer::commit) is where it goes on, also after the
+    /// broker was opened anew. A group that has committed nothing begins at the log start.
+    #[must_use]
+    pub fn group(mut self, name: &str) -> Self {
+        self.group = Some(name.to_owned());
+        self
+    }
+
+    /// How long the consumer may go without polling until its partitions are given to others (Kafka: `max.poll.interval.ms`), and
+    /// how long the others wait for it when they are shared out anew. Default: 300 s.
+    #[must_use]
+    pub fn max_poll_interval(mut self, most: Duration) -> Self {
+        self.membership.max_poll_interval = most;
+        self
+    }
+
     /// A consumer of these partitions, which begins at each log start offset. A partition that is named twice
     /// is read once.
     ///
@@ -74,10 +104,43 @@ impl ConsumerBuilder {
     /// [`Closed`](crate::ErrorKind::Closed);
     /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition) for a topic that was deleted.
     pub fn assign(self, partitions: impl IntoIterator<Item = Partition>) -> Result<Consumer> {
+        self.check()?;
+        if self.group.is_some() {
+            let error =
+                Error::new(ErrorKind::InvalidConfig, "a consumer in a group is assigned partitions by it");
+            return Err(error.advise("subscribe to topics, or leave the group out"));
+        }
+        Consumer::assign(self.broker, self.limits, self.isolation, partitions)
+    }
+
+    /// A consumer that shares these topics with the others in its [group](Self::group): it is assigned partitions of them with its
+    /// first poll, and others when consumers come and go.
+    ///
+    /// # Errors
+    /// [`InvalidGroupId`](crate::ErrorKind::InvalidGroupId) without a group;
+    /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition) for a topic that does not exist;
+    /// [`InvalidConfig`](crate::ErrorKind::InvalidConfig) for no topics, or for polls of no records;
+    /// [`Closed`](crate::ErrorKind::Closed); those of reading what groups have committed, for the first of them.
+    pub fn subscribe<T: AsRef<str>>(self, topics: impl IntoIterator<Item = T>) -> Result<Consumer> {
+        self.check()?;
+        let topics = topics.into_iter().map(|name| Ok(self.broker.topic(name.as_ref())?.name().into()));
+        let topics = topics.collect::<Result<std::collections::BTreeSet<_>>>()?;
+        if topics.is_empty() {
+            return Err(Error::new(ErrorKind::InvalidConfig, "the consumer subscribes to no topic"));
+        }
+        let group = self.group.unwrap_or_default();
+        let mut consumer = Consumer::idle(self.broker, self.limits, self.isolation)?;
+        let signal = consumer.wakeup.signal();
+        let subscribed = Subscribed::new(&consumer.broker, &group, self.membership, topics, signal)?;
+        consumer.group = Some(Box::new(subscribed));
+        Ok(consumer)
+    }
+
+    fn check(&self) -> Result<()> {
         if self.limits.records == 0 {
             let error = Error::new(ErrorKind::InvalidConfig, "max.poll.records is 0");
             return Err(error.advise("a poll hands out at least one record: raise it, or leave it out"));
         }
-        Consumer::assign(self.broker, self.limits, self.isolation, partitions)
+        Ok(())
     }
 }

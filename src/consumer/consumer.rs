@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::ConsumerRecords;
 use super::assigned::{Assigned, Fetched, Limits};
+use super::subscribed::Subscribed;
 use crate::broker::{Broker, Partition};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
@@ -43,13 +44,16 @@ use crate::partition_log::{Wakeup, WakeupHandle};
 /// ```
 pub struct Consumer {
     /// Keeps the broker open.
-    _broker: Broker,
-    clock: Clock,
+    pub(super) broker: Broker,
+    pub(super) clock: Clock,
     limits: Limits,
-    assigned: Vec<Assigned>,
+    pub(super) isolation: Isolation,
+    pub(super) assigned: Vec<Assigned>,
     /// The partition with which the next poll begins, so that a busy one does not starve the others.
     turn: usize,
-    wakeup: Wakeup,
+    pub(super) wakeup: Wakeup,
+    /// Of a consumer that has subscribed.
+    pub(super) group: Option<Box<Subscribed>>,
 }
 
 impl Consumer {
@@ -59,10 +63,7 @@ impl Consumer {
         isolation: Isolation,
         partitions: impl IntoIterator<Item = Partition>,
     ) -> Result<Self> {
-        broker.check_open()?;
-        let clock = broker.clock().clone();
-        let wakeup = Wakeup::default();
-        let mut consumer = Self { _broker: broker, clock, limits, assigned: Vec::new(), turn: 0, wakeup };
+        let mut consumer = Self::idle(broker, limits, isolation)?;
         for partition in partitions {
             if consumer.find(&partition).is_none() {
                 partition.log().listen(consumer.wakeup.signal());
@@ -73,6 +74,13 @@ impl Consumer {
             return Err(Error::new(ErrorKind::InvalidConfig, "the consumer is assigned no partition"));
         }
         Ok(consumer)
+    }
+
+    /// One that is assigned nothing.
+    pub(super) fn idle(broker: Broker, limits: Limits, isolation: Isolation) -> Result<Self> {
+        broker.check_open()?;
+        let (clock, wakeup) = (broker.clock().clone(), Wakeup::default());
+        Ok(Self { broker, clock, limits, isolation, assigned: Vec::new(), turn: 0, wakeup, group: None })
     }
 
     /// The records that come next, as many as [`fetch_max_bytes`](super::ConsumerBuilder::fetch_max_bytes) and
@@ -94,18 +102,26 @@ impl Consumer {
     /// deleted.
     pub fn poll(&mut self, timeout: Duration) -> Result<ConsumerRecords> {
         let deadline = self.clock.monotonic().saturating_add(timeout);
+        self.group.iter().for_each(|group| group.membership.enter_poll());
+        let polled = self.poll_until(deadline);
+        self.group.iter().for_each(|group| group.membership.leave_poll());
+        polled
+    }
+
+    fn poll_until(&mut self, deadline: Duration) -> Result<ConsumerRecords> {
         loop {
             let seen = self.wakeup.signal().generation();
             // Before anything is read, so that nothing that was read is lost.
             if self.wakeup.take() {
                 return Err(Error::new(ErrorKind::Wakeup, "the poll was ended by a wake-up handle"));
             }
+            let next = self.keep_membership()?;
             let records = self.fetch()?;
             if !records.is_empty() || self.clock.monotonic() >= deadline {
                 return Ok(records);
             }
             if !self.make_visible() {
-                self.clock.wait(self.wakeup.signal(), seen, deadline);
+                self.clock.wait(self.wakeup.signal(), seen, deadline.min(next));
             }
         }
     }
@@ -271,11 +287,11 @@ impl Consumer {
         behind.filter(|assigned| assigned.log().make_visible()).count() > 0
     }
 
-    fn find(&self, partition: &Partition) -> Option<usize> {
+    pub(super) fn find(&self, partition: &Partition) -> Option<usize> {
         self.assigned.iter().position(|assigned| Arc::ptr_eq(assigned.log(), partition.log()))
     }
 
-    fn require(&self, partition: &Partition) -> Result<&Assigned> {
+    pub(super) fn require(&self, partition: &Partition) -> Result<&Assigned> {
         partition.log().check_readable()?;
         let found = self.find(partition).and_then(|at| self.assigned.get(at));
         found.ok_or_else(|| not_assigned(partition))
@@ -288,7 +304,7 @@ impl Consumer {
     }
 }
 
-fn not_assigned(partition: &Partition) -> Error {
+pub(super) fn not_assigned(partition: &Partition) -> Error {
     let what = "the partition is not assigned to this consumer";
     partition.log().place(Error::new(ErrorKind::UnknownTopicOrPartition, what))
 }

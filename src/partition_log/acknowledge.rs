@@ -150,6 +150,13 @@ impl PartitionLog {
         }
     }
 
+    /// Returns once everything below `end`, which readers see already, is on stable storage.
+    pub fn wait_durable(&self, end: Offset) -> Result<()> {
+        let Some(offset) = end.checked_sub(1) else { return Ok(()) };
+        let round = self.appends.lock().round;
+        self.wait(Assigned { offset, round, timestamp: 0 }, Reach::Durable)
+    }
+
     /// For a reader who waits at the end: has others lead where there is somebody, and else leads itself. True if
     /// something may have become visible.
     pub fn make_visible(&self) -> bool {

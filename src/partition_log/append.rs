@@ -135,7 +135,7 @@ impl PartitionLog {
     }
 
     /// Returns once there is room for another record, or fails.
-    fn make_room(&self, if_full: IfFull) -> Result<()> {
+    pub fn make_room(&self, if_full: IfFull) -> Result<()> {
         let LogContext { buffer, clock, .. } = &self.context;
         if !buffer.is_full() {
             return Ok(());

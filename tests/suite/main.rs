@@ -18,6 +18,7 @@ mod durability;
 mod full_disk;
 mod giving_back;
 mod group_coordinator;
+mod groups;
 mod growing;
 mod handing_over;
 mod inspecting;

@@ -1,0 +1,216 @@
+//! Committing offsets, and what is committed.
+
+use std::sync::Arc;
+
+use super::coordinator::{GroupCoordinator, State, record_of};
+use super::error::refused;
+use super::offsets_topic;
+use crate::broker::shared::Shared;
+use crate::error::{Error, ErrorKind, Result};
+use crate::group::{Committed, GroupError, GroupRecord, MemberId, OffsetCommitValue, TopicPartition};
+use crate::model::{Compression, Position};
+use crate::partition_log::{Assigned, IfFull, PartitionLog, Reach};
+
+/// Kafka: `offset.metadata.max.bytes`.
+const METADATA_MAX_BYTES: usize = 4096;
+
+/// What is to be committed of a partition.
+#[derive(Clone, Debug)]
+pub struct OffsetToCommit {
+    pub log: Arc<PartitionLog>,
+    pub position: Position,
+    pub metadata: Arc<str>,
+}
+
+/// What is committed, with the place of the record in the internal topic that says so.
+#[derive(Clone, Debug)]
+pub(super) struct Published {
+    pub committed: Committed,
+    pub at: u64,
+}
+
+/// A commit that was appended.
+pub(super) struct InFlight {
+    log: Arc<PartitionLog>,
+    assigned: Assigned,
+    commits: Vec<(TopicPartition, Committed)>,
+}
+
+/// A commit that was appended, and becomes durable.
+#[must_use = "it is committed once it was waited for"]
+#[derive(Debug)]
+pub struct PendingCommit {
+    coordinator: Arc<GroupCoordinator>,
+    log: Arc<PartitionLog>,
+    assigned: Assigned,
+}
+
+impl OffsetToCommit {
+    /// Fails for what no group can commit.
+    fn check(&self) -> Result<()> {
+        self.log.check_readable()?;
+        let len = self.metadata.len();
+        if len > METADATA_MAX_BYTES {
+            let what = format!("the metadata of a commit has {len} bytes, and may have {METADATA_MAX_BYTES}");
+            let error = Error::new(ErrorKind::OffsetMetadataTooLarge, what).advise("keep it elsewhere");
+            return Err(self.log.place(error));
+        }
+        let (offset, end) = (self.position.offset(), self.log.high_watermark());
+        if offset > end {
+            let what = format!("the offset was not reached by anybody: what can be read ends at {end}");
+            let error = Error::new(ErrorKind::OffsetOutOfRange, what).at_offset(offset);
+            let error = error.available(self.log.log_start_offset()..=end);
+            return Err(self
+                .log
+                .place(error)
+                .advise("commit the offset behind the last record that was read"));
+        }
+        Ok(())
+    }
+
+    fn partition(&self) -> TopicPartition {
+        TopicPartition::new(Arc::clone(self.log.topic()), self.log.partition())
+    }
+}
+
+impl GroupCoordinator {
+    /// Appends a commit, of a member of this process or of nobody; all of it or nothing.
+    ///
+    /// What it names is made durable first, where the topic's durability is less.
+    pub fn commit(
+        self: &Arc<Self>,
+        shared: &Shared,
+        member: Option<&MemberId>,
+        offsets: &[OffsetToCommit],
+    ) -> Result<PendingCommit> {
+        shared.check_open()?;
+        for offset in offsets {
+            offset.check()?;
+            offset.log.wait_durable(offset.position.offset())?;
+        }
+        let log = self.ensure_log(shared)?;
+        loop {
+            log.make_room(IfFull::Wait)?;
+            let persisting = {
+                let state = &mut *self.state.lock();
+                match self.check_commit(state, member) {
+                    Err(GroupError::RebalanceInProgress) if state.persisting().is_some() => {
+                        state.persisting()
+                    }
+                    Err(error) => return Err(refused(&self.id, error)),
+                    Ok(()) => match self.append_commit(state, &log, offsets) {
+                        Err(error) if error.kind() == ErrorKind::BufferExhausted => continue,
+                        appended => return appended,
+                    },
+                }
+            };
+            // The members have joined, and their assignment is on its way to the disk: it is there in a moment.
+            if let Some((log, assigned)) = persisting {
+                _ = log.wait(assigned, Reach::Durable);
+            }
+        }
+    }
+
+    fn check_commit(&self, state: &mut State, member: Option<&MemberId>) -> Result<(), GroupError> {
+        let generation = member.and_then(|member| state.members.get(member)).map(|handle| handle.generation);
+        state.group.commit_check(member, generation, self.clock.monotonic())
+    }
+
+    fn append_commit(
+        self: &Arc<Self>,
+        state: &mut State,
+        log: &Arc<PartitionLog>,
+        offsets: &[OffsetToCommit],
+    ) -> Result<PendingCommit> {
+        let now = self.clock.now();
+        let committed = |offset: &OffsetToCommit| Committed {
+            offset: offset.position.offset(),
+            leader_epoch: offset.position.leader_epoch(),
+            metadata: Arc::clone(&offset.metadata),
+            commit_timestamp: now,
+        };
+        let commits: Vec<_> = offsets.iter().map(|offset| (offset.partition(), committed(offset))).collect();
+        let encoded = commits.iter().map(|(partition, committed)| self.encode_commit(partition, committed));
+        let encoded = encoded.collect::<Result<Vec<_>>>()?;
+        let records: Vec<_> = encoded.iter().map(|(key, value)| record_of(key, value.as_deref())).collect();
+        let assigned = log.append_batch(&records, Compression::None, IfFull::Fail)?;
+        state.in_flight.push(InFlight { log: Arc::clone(log), assigned, commits });
+        Ok(PendingCommit { coordinator: Arc::clone(self), log: Arc::clone(log), assigned })
+    }
+
+    fn encode_commit(
+        &self,
+        partition: &TopicPartition,
+        committed: &Committed,
+    ) -> Result<(Vec<u8>, Option<Vec<u8>>)> {
+        let value = OffsetCommitValue {
+            offset: Some(committed.offset),
+            leader_epoch: committed.leader_epoch,
+            metadata: Arc::clone(&committed.metadata),
+            commit_timestamp: committed.commit_timestamp,
+        };
+        let (group, partition) = (Arc::clone(&self.id), partition.clone());
+        GroupRecord::OffsetCommit { group, partition, value: Some(value) }.encode()
+    }
+
+    /// What is committed of a partition, once it is known what became of the commits that are under way.
+    pub fn committed(self: &Arc<Self>, partition: &TopicPartition) -> Option<Committed> {
+        self.settle_commits();
+        self.state.lock().offsets.get(partition).map(|published| published.committed.clone())
+    }
+
+    /// Waits for the commits that are under way; what becomes of each is for whoever has made it.
+    pub(super) fn settle_commits(self: &Arc<Self>) {
+        loop {
+            let next = {
+                let state = self.state.lock();
+                state.in_flight.first().map(|commit| (Arc::clone(&commit.log), commit.assigned))
+            };
+            let Some((log, assigned)) = next else { return };
+            let outcome = log.wait(assigned, Reach::Durable);
+            self.settle(assigned, outcome.is_ok());
+        }
+    }
+
+    /// It is known what became of a commit.
+    fn settle(&self, assigned: Assigned, is_durable: bool) {
+        let state = &mut *self.state.lock();
+        let Some(at) = state.in_flight.iter().position(|commit| commit.assigned == assigned) else { return };
+        let commit = state.in_flight.remove(at);
+        if is_durable {
+            state.publish(commit);
+        }
+    }
+
+    /// The log of the group; the internal topic is made if there is none.
+    pub(super) fn ensure_log(&self, shared: &Shared) -> Result<Arc<PartitionLog>> {
+        if let Some(log) = self.log.get() {
+            return Ok(Arc::clone(log));
+        }
+        let topic = offsets_topic::ensure(shared)?;
+        let log = offsets_topic::log_of(&topic, &self.id)?;
+        Ok(Arc::clone(self.log.get_or_init(|| log)))
+    }
+}
+
+impl State {
+    /// The newest record counts, in whatever order it is heard of them.
+    fn publish(&mut self, commit: InFlight) {
+        let at = commit.assigned.offset;
+        for (partition, committed) in commit.commits {
+            let known = self.offsets.get(&partition);
+            if known.is_none_or(|known| known.at <= at) {
+                self.offsets.insert(partition, Published { committed, at });
+            }
+        }
+    }
+}
+
+impl PendingCommit {
+    /// Returns once the commit is on stable storage.
+    pub fn wait(&self) -> Result<()> {
+        let outcome = self.log.wait(self.assigned, Reach::Durable);
+        self.coordinator.settle(self.assigned, outcome.is_ok());
+        outcome
+    }
+}

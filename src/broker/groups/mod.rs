@@ -1,0 +1,20 @@
+//! The groups of an open directory: the shell around the pure coordinators. It knows the log of `__consumer_offsets`, the time,
+//! and the members of this process.
+//!
+//! Each group has one mutex. Nothing is waited for under it, and nobody else's code runs: records are appended to the internal
+//! topic there, so that their order is that of the decisions, and waited for outside.
+
+mod commits;
+mod coordinator;
+mod error;
+mod mailbox;
+mod membership;
+mod offsets_topic;
+mod registry;
+mod sharing;
+mod timers;
+
+pub use commits::OffsetToCommit;
+pub use mailbox::Mail;
+pub use membership::{Membership, MembershipSettings};
+pub use registry::Groups;

@@ -1,0 +1,149 @@
+//! The groups of an open directory: loaded from the internal topic when the first of them is used.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::commits::Published;
+use super::coordinator::GroupCoordinator;
+use super::error::refused;
+use super::offsets_topic;
+use crate::agenda::Reminder;
+use crate::broker::shared::Shared;
+use crate::broker::topic_logs::Topics;
+use crate::clock::Clock;
+use crate::error::Result;
+use crate::group::{
+    Committed, CommittedGroup, CommittedOffsets, Group, GroupConfig, GroupRecord, GroupSnapshot,
+    TopicPartition,
+};
+use crate::model::{Isolation, Start};
+use crate::sync::Mutex;
+
+/// The groups of an open directory.
+#[derive(Debug)]
+pub struct Groups {
+    pub(super) clock: Clock,
+    topics: Arc<Topics>,
+    pub(super) groups: Mutex<Option<BTreeMap<Arc<str>, Arc<GroupCoordinator>>>>,
+    /// Held while the internal topic is read.
+    loading: Mutex<()>,
+    /// Gone once the broker is closed.
+    pub(super) reminder: Mutex<Option<Reminder>>,
+}
+
+type Coordinators = BTreeMap<Arc<str>, Arc<GroupCoordinator>>;
+
+impl Groups {
+    pub fn new(clock: Clock, topics: Arc<Topics>) -> Self {
+        let (groups, loading, reminder) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { clock, topics, groups, loading, reminder }
+    }
+
+    /// The group of this name, as it was left if there was one.
+    pub fn coordinator(&self, shared: &Shared, id: &str) -> Result<Arc<GroupCoordinator>> {
+        shared.check_open()?;
+        let group = Group::new(id, GroupConfig::default()).map_err(|error| refused(id, error))?;
+        self.load()?;
+        let groups = &mut *self.groups.lock();
+        let groups = groups.get_or_insert_default();
+        if let Some(coordinator) = groups.get(id) {
+            return Ok(Arc::clone(coordinator));
+        }
+        let coordinator = self.coordinate(group, BTreeMap::new());
+        groups.insert(id.into(), Arc::clone(&coordinator));
+        Ok(coordinator)
+    }
+
+    /// Reads the internal topic, unless that was done. A failure has changed nothing, and the next call tries again.
+    pub(super) fn load(&self) -> Result<()> {
+        let _one_at_a_time = self.loading.lock();
+        if self.groups.lock().is_some() {
+            return Ok(());
+        }
+        let groups = self.read()?;
+        *self.groups.lock() = Some(groups);
+        Ok(())
+    }
+
+    fn read(&self) -> Result<Coordinators> {
+        let Some(topic) = offsets_topic::find(&self.topics)? else { return Ok(Coordinators::new()) };
+        let mut replayed = CommittedOffsets::default();
+        let mut places = BTreeMap::new();
+        for log in topic.logs.iter() {
+            for batch in log.read(Start::Earliest, Isolation::ReadCommitted)? {
+                for record in &batch? {
+                    let place = |error| log.place(error).at_offset(record.offset());
+                    let Some(found) = GroupRecord::decode(record.key(), record.value()).map_err(place)?
+                    else {
+                        continue;
+                    };
+                    if let GroupRecord::OffsetCommit { group, partition, .. } = &found {
+                        places.insert((Arc::clone(group), partition.clone()), record.offset());
+                    }
+                    replayed.apply_record(found);
+                }
+            }
+        }
+        let mut groups = Coordinators::new();
+        for (id, known) in replayed.groups() {
+            // Kafka had groups without a name once; nobody can be in one any more.
+            if !id.is_empty() {
+                let at =
+                    |partition: &TopicPartition| places.get(&(Arc::clone(id), partition.clone())).copied();
+                let published = |(partition, committed): (&TopicPartition, &Committed)| {
+                    let at = at(partition).unwrap_or_default();
+                    (partition.clone(), Published { committed: committed.clone(), at })
+                };
+                let offsets = known.offsets.iter().map(published).collect();
+                let coordinator = self.coordinate(restored(id, known)?, offsets);
+                let log = offsets_topic::log_of(&topic, id)?;
+                coordinator.log.get_or_init(|| log);
+                groups.insert(Arc::clone(id), coordinator);
+            }
+        }
+        Ok(groups)
+    }
+
+    fn coordinate(
+        &self,
+        group: Group,
+        offsets: BTreeMap<TopicPartition, Published>,
+    ) -> Arc<GroupCoordinator> {
+        GroupCoordinator::new(group, offsets, self.clock.clone(), Arc::clone(&self.topics))
+    }
+
+    /// The groups that are loaded.
+    pub(super) fn loaded(&self) -> Vec<Arc<GroupCoordinator>> {
+        self.groups.lock().iter().flat_map(BTreeMap::values).map(Arc::clone).collect()
+    }
+
+    /// A topic was created, altered or deleted; the caller holds no lock.
+    pub fn topics_changed(&self) {
+        self.loaded().iter().for_each(|group| group.topics_changed());
+    }
+
+    /// Has the groups looked after from now on.
+    pub(super) fn look_after(&self, now: Duration) {
+        if let Some(reminder) = &*self.reminder.lock() {
+            reminder.set(now.saturating_add(super::timers::HEARTBEAT));
+        }
+    }
+
+    /// The broker is being closed: whoever waits for an assignment learns of it.
+    pub fn end(&self) {
+        *self.reminder.lock() = None;
+        self.loaded().iter().for_each(|group| group.wake_all());
+    }
+}
+
+/// The group as it goes on: its members were those of a process that is no more.
+fn restored(id: &Arc<str>, known: &CommittedGroup) -> Result<Group> {
+    let snapshot = known.metadata.as_ref().map_or_else(GroupSnapshot::default, |metadata| GroupSnapshot {
+        protocol_type: Arc::clone(&metadata.protocol_type),
+        generation: metadata.generation,
+        ..GroupSnapshot::default()
+    });
+    Group::restore(Arc::clone(id), GroupConfig::default(), snapshot, Duration::ZERO)
+        .map_err(|error| refused(id, error))
+}
