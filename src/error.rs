@@ -110,6 +110,8 @@ pub enum ErrorKind {
     NonEmptyGroup,
     /// There is no such group (`GROUP_ID_NOT_FOUND`).
     GroupIdNotFound,
+    /// A [`RebalanceListener`](crate::RebalanceListener), or the pattern of a subscription, has panicked; the group goes on.
+    ListenerPanicked,
     /// A deadline passed before everything was done (`REQUEST_TIMED_OUT`).
     TimedOut,
 }

@@ -101,10 +101,6 @@ pub mod durability;
 mod ends_file;
 mod error;
 mod file_name;
-#[cfg_attr(
-    not(feature = "test-util"),
-    expect(dead_code, unused_imports, reason = "describing and deleting groups, which use it, come next")
-)]
 mod group;
 pub mod inspect;
 mod model;
@@ -121,12 +117,16 @@ mod sync;
 mod vfs;
 
 pub use broker::{
-    Batches, Broker, BrokerOptions, Follow, HandOver, HandOverReport, HandedOver, Partition,
-    PartitionRecovery, RecoveryReport, ScrubReport, Topic, UndoReport,
+    Batches, Broker, BrokerOptions, Follow, GroupDescription, GroupMember, GroupPartition, HandOver,
+    HandOverReport, HandedOver, Partition, PartitionRecovery, RecoveryReport, ScrubReport, Topic, UndoReport,
 };
 pub use config::{Durability, TopicConfig};
-pub use consumer::{Consumer, ConsumerBuilder, ConsumerRecord, ConsumerRecordIter, ConsumerRecords};
+pub use consumer::{
+    Commit, Committer, Consumer, ConsumerBuilder, ConsumerRecord, ConsumerRecordIter, ConsumerRecords,
+    OffsetAndMetadata, OffsetReset, RebalanceListener,
+};
 pub use error::{Error, ErrorKind, Result};
+pub use group::{Assignor, GroupState};
 pub use inspect::read_only::{Piece, ReadOnlyBatches, ReadOnlyBroker, ReadOnlyPartition, ReadOnlyTopic};
 pub use model::{
     Compression, DirectoryId, Isolation, LeaderEpoch, Offset, PartitionId, Position, Record, Start,

@@ -203,14 +203,16 @@ impl Broker {
         }
     }
 
-    /// Every topic, by name.
+    /// Every topic, by name, but for those in which Kafka and [groups](crate::ConsumerBuilder::group) keep their own state, such as
+    /// `__consumer_offsets`: [`topic`](Self::topic) finds them, and they can be read.
     ///
     /// # Errors
     /// [`Closed`](ErrorKind::Closed).
     pub fn topics(&self) -> Result<Vec<Topic>> {
         let topics = self.shared.topics.read();
+        let visible = topics.values().filter(|logs| !logs.name.is_internal());
         let found: Vec<_> =
-            topics.values().map(|logs| Topic::new(Arc::clone(&self.shared), Arc::clone(logs))).collect();
+            visible.map(|logs| Topic::new(Arc::clone(&self.shared), Arc::clone(logs))).collect();
         drop(topics);
         if found.is_empty() {
             self.shared.check_open()?;

@@ -45,7 +45,10 @@ pub use follow::Follow;
 pub use giving_back::UndoReport;
 #[cfg(feature = "test-util")]
 pub use giving_back::give_back;
-pub use groups::{Mail, Membership, MembershipSettings, OffsetToCommit};
+pub use groups::{
+    GroupDescription, GroupMember, GroupPartition, Mail, Membership, MembershipSettings, OffsetToCommit,
+    PendingCommit,
+};
 pub use handing_over::{HandOver, HandOverReport, HandedOver};
 pub use handle::Broker;
 pub use kafka_evidence::{KafkaEvidence, LostPartition, last_indexed};

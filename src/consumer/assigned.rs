@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::ConsumerRecords;
 use crate::broker::Partition;
 use crate::error::{Error, Result};
-use crate::group::TopicPartition;
-use crate::model::{Isolation, Offset, Position, Start};
+use crate::group::{Generation, TopicPartition};
+use crate::model::{Isolation, Offset, PartitionId, Position, Start};
 use crate::partition_log::{BatchReader, PartitionLog};
 use crate::record_batch::RecordBatch;
 
@@ -24,11 +24,15 @@ pub struct Assigned {
     pub progress: Progress,
 }
 
-/// What the group of a consumer knows of a partition.
+/// How far the group of a consumer has come with a partition.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Progress {
-    /// Where the group stands: what is committed, or where it began.
-    pub committed: Offset,
+    /// The generation in which the consumer was given it.
+    pub generation: Generation,
+    /// What is committed; `None` if nothing.
+    pub committed: Option<Position>,
+    /// Where it stood when the last poll began.
+    processed: Option<Position>,
 }
 
 /// How much a poll hands out.
@@ -56,26 +60,46 @@ impl Fetched {
 impl Assigned {
     pub fn new(partition: Partition, isolation: Isolation) -> Result<Self> {
         let reader = partition.log().read(Start::Earliest, isolation)?;
-        let progress = Progress { committed: reader.position().offset() };
+        let progress = Progress::default();
         Ok(Self { partition, isolation, reader, rest: None, is_paused: false, misplaced: None, progress })
     }
 
-    /// One that its group has left at `start`; where that cannot be read from, every fetch says so until a seek.
-    pub fn of_group(partition: Partition, isolation: Isolation, start: Start) -> Result<Self> {
-        let mut assigned = Self::new(partition, isolation)?;
-        assigned.misplaced = assigned.seek(start).err();
-        assigned.progress = Progress { committed: assigned.position().offset() };
-        Ok(assigned)
+    /// One that a group was given, at the log start; where the group stands is for the caller to seek.
+    pub fn of_group(
+        partition: Partition,
+        isolation: Isolation,
+        committed: Option<Position>,
+        generation: Generation,
+    ) -> Result<Self> {
+        let progress = Progress { generation, committed, processed: None };
+        Ok(Self { progress, ..Self::new(partition, isolation)? })
     }
 
     pub fn name(&self) -> TopicPartition {
         TopicPartition::new(Arc::clone(self.log().topic()), self.log().partition())
     }
 
-    /// What is to be committed of it, if there is anything new.
+    pub fn is_of(&self, topic: &str, partition: PartitionId) -> bool {
+        **self.log().topic() == *topic && self.log().partition() == partition
+    }
+
+    /// What was handed out and is not committed.
     pub fn uncommitted(&self) -> Option<Position> {
-        let position = self.position();
-        (self.misplaced.is_none() && position.offset() != self.progress.committed).then_some(position)
+        Some(self.position()).filter(|position| self.misplaced.is_none() && self.is_new(*position))
+    }
+
+    /// What was handed out is done with: the next poll has begun.
+    pub fn note_processed(&mut self) {
+        self.progress.processed = self.uncommitted();
+    }
+
+    /// What is done with and is not committed.
+    pub fn unsaved(&self) -> Option<Position> {
+        self.progress.processed.filter(|position| self.is_new(*position))
+    }
+
+    fn is_new(&self, position: Position) -> bool {
+        self.progress.committed.map(Position::offset) != Some(position.offset())
     }
 
     pub fn log(&self) -> &Arc<PartitionLog> {
@@ -121,7 +145,7 @@ impl Assigned {
             self.rest = batch.split_off(limits.records.saturating_sub(fetched.count));
             fetched.bytes = fetched.bytes.saturating_add(batch.size_in_memory());
             fetched.count = fetched.count.saturating_add(batch.iter().len());
-            fetched.records.push(self.partition.log(), batch);
+            fetched.records.push(self.partition.log(), batch, self.progress.generation);
         }
         Ok(())
     }

@@ -1,10 +1,12 @@
 //! What a consumer reads.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Consumer;
 use super::assigned::Limits;
-use super::subscribed::Subscribed;
+use super::subscribed::{GroupSettings, OffsetReset, Subscribed, Subscription};
 use crate::broker::{Broker, MembershipSettings, Partition};
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::Assignor;
@@ -16,8 +18,7 @@ pub struct ConsumerBuilder {
     broker: Broker,
     limits: Limits,
     isolation: Isolation,
-    group: Option<String>,
-    membership: MembershipSettings,
+    group: GroupSettings,
 }
 
 impl Broker {
@@ -30,7 +31,8 @@ impl Broker {
             max_poll_interval: MAX_POLL_INTERVAL,
         };
         let (broker, isolation) = (self.clone(), Isolation::default());
-        ConsumerBuilder { broker, limits, isolation, group: None, membership }
+        let group = GroupSettings { group: None, membership, auto_commit: None, reset: None };
+        ConsumerBuilder { broker, limits, isolation, group }
     }
 }
 
@@ -84,7 +86,7 @@ impl ConsumerBuilder {
     /// broker was opened anew. A group that has committed nothing begins at the log start.
     #[must_use]
     pub fn group(mut self, name: &str) -> Self {
-        self.group = Some(name.to_owned());
+        self.group.group = Some(name.to_owned());
         self
     }
 
@@ -92,7 +94,34 @@ impl ConsumerBuilder {
     /// how long the others wait for it when they are shared out anew. Default: 300 s.
     #[must_use]
     pub fn max_poll_interval(mut self, most: Duration) -> Self {
-        self.membership.max_poll_interval = most;
+        self.group.membership.max_poll_interval = most;
+        self
+    }
+
+    /// How the partitions are shared out (Kafka: `partition.assignment.strategy`); all in a group have to use the same one. Default:
+    /// [`Assignor::CooperativeSticky`] (Kafka: `range`).
+    #[must_use]
+    pub fn assignor(mut self, assignor: Assignor) -> Self {
+        self.group.membership.assignor = assignor;
+        self
+    }
+
+    /// Has polls commit, each `interval`, what the polls before have handed out: whoever polls again is done with it (Kafka:
+    /// `enable.auto.commit`). What is taken from the consumer is committed as well, and when it is dropped what was handed out
+    /// before its last poll. Default: off, [`commit`](Consumer::commit) does it (Kafka: on, each 5 s).
+    #[must_use]
+    pub fn auto_commit(mut self, interval: Duration) -> Self {
+        self.group.auto_commit = Some(interval);
+        self
+    }
+
+    /// Where the consumer begins with partitions of which its group has committed nothing, or something that can no longer be read
+    /// from (Kafka: `auto.offset.reset`). Default: at the log start where nothing is committed (Kafka: at the end), and else
+    /// polls fail with [`OffsetOutOfRange`](crate::ErrorKind::OffsetOutOfRange) or
+    /// [`LogTruncated`](crate::ErrorKind::LogTruncated) until a [`seek`](Consumer::seek).
+    #[must_use]
+    pub fn auto_offset_reset(mut self, reset: OffsetReset) -> Self {
+        self.group.reset = Some(reset);
         self
     }
 
@@ -105,7 +134,7 @@ impl ConsumerBuilder {
     /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition) for a topic that was deleted.
     pub fn assign(self, partitions: impl IntoIterator<Item = Partition>) -> Result<Consumer> {
         self.check()?;
-        if self.group.is_some() {
+        if self.group.group.is_some() {
             let error =
                 Error::new(ErrorKind::InvalidConfig, "a consumer in a group is assigned partitions by it");
             return Err(error.advise("subscribe to topics, or leave the group out"));
@@ -122,16 +151,44 @@ impl ConsumerBuilder {
     /// [`InvalidConfig`](crate::ErrorKind::InvalidConfig) for no topics, or for polls of no records;
     /// [`Closed`](crate::ErrorKind::Closed); those of reading what groups have committed, for the first of them.
     pub fn subscribe<T: AsRef<str>>(self, topics: impl IntoIterator<Item = T>) -> Result<Consumer> {
-        self.check()?;
         let topics = topics.into_iter().map(|name| Ok(self.broker.topic(name.as_ref())?.name().into()));
-        let topics = topics.collect::<Result<std::collections::BTreeSet<_>>>()?;
+        let topics = topics.collect::<Result<BTreeSet<_>>>()?;
         if topics.is_empty() {
             return Err(Error::new(ErrorKind::InvalidConfig, "the consumer subscribes to no topic"));
         }
-        let group = self.group.unwrap_or_default();
+        self.subscribe_to(Subscription::Topics, topics)
+    }
+
+    /// The same for every topic whose name `matches`, now and later: topics that come and go are taken up by the polls.
+    ///
+    /// ```
+    /// # let dir = std::env::temp_dir().join(format!("ottla-doc-matching-{}", std::process::id()));
+    /// # use {ottla::{Broker, Record, TopicConfig}, std::time::Duration};
+    /// # let broker = Broker::open(&dir)?;
+    /// let mut consumer = broker.consumer().group("audit").subscribe_matching(|name| name.starts_with("orders."))?;
+    /// assert!(consumer.poll(Duration::from_millis(10))?.is_empty());
+    /// let paid = broker.ensure_topic("orders.paid", TopicConfig::new())?;
+    /// paid.producer().send(Record::new("42"))?.wait()?;
+    /// assert_eq!(consumer.poll(Duration::from_secs(1))?.len(), 1);
+    /// # drop((consumer, paid, broker)); std::fs::remove_dir_all(&dir).ok();
+    /// # Ok::<(), ottla::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`subscribe`](Self::subscribe), but for those of topics;
+    /// [`ListenerPanicked`](crate::ErrorKind::ListenerPanicked) if `matches` panics, here or in a poll.
+    pub fn subscribe_matching(
+        self,
+        matches: impl Fn(&str) -> bool + Send + Sync + 'static,
+    ) -> Result<Consumer> {
+        self.subscribe_to(Subscription::Matching(Box::new(matches)), BTreeSet::new())
+    }
+
+    fn subscribe_to(self, subscription: Subscription, topics: BTreeSet<Arc<str>>) -> Result<Consumer> {
+        self.check()?;
         let mut consumer = Consumer::idle(self.broker, self.limits, self.isolation)?;
         let signal = consumer.wakeup.signal();
-        let subscribed = Subscribed::new(&consumer.broker, &group, self.membership, topics, signal)?;
+        let subscribed = Subscribed::new(&consumer.broker, self.group, subscription, topics, signal)?;
         consumer.group = Some(Box::new(subscribed));
         Ok(consumer)
     }

@@ -2,14 +2,48 @@
 
 use std::sync::Arc;
 
-use super::Consumer;
+use super::assigned::Assigned;
+use super::commit::Commit;
+use super::consumer::{Consumer, not_assigned};
+use super::offset_and_metadata::OffsetAndMetadata;
+use super::records::ConsumerRecord;
 use super::subscribed::Subscribed;
-use crate::broker::OffsetToCommit;
+use crate::broker::{Broker, OffsetToCommit, Partition, PendingCommit};
 use crate::error::{Error, ErrorKind, Result};
+use crate::group::TopicPartition;
+use crate::model::Position;
 
 impl Consumer {
     /// Commits what the polls so far have handed out, of all partitions, and returns once that is on stable storage: the group goes on
-    /// behind it, whoever reads on, also after a crash. Nothing new to commit costs nothing.
+    /// behind it, whoever reads on, also after a crash. All of it is committed or nothing. Where there is nothing new to commit
+    /// nothing is done.
+    ///
+    /// A commit is never durable before the records that it names: those of topics with less [durability](crate::Durability)
+    /// are synced first.
+    ///
+    /// ```
+    /// # let dir = std::env::temp_dir().join(format!("ottla-doc-commit-{}", std::process::id()));
+    /// use ottla::{Broker, Record, TopicConfig};
+    /// use std::time::Duration;
+    ///
+    /// # {
+    /// let broker = Broker::open(&dir)?;
+    /// let orders = broker.ensure_topic("orders", TopicConfig::new())?;
+    /// orders.producer().send(Record::new("paid"))?.wait()?;
+    /// let mut consumer = broker.consumer().group("billing").subscribe(["orders"])?;
+    /// for record in &consumer.poll(Duration::from_secs(1))? {
+    ///     assert_eq!(record.value(), Some(&b"paid"[..]));
+    /// }
+    /// consumer.commit()?;
+    /// # }
+    ///
+    /// // The next one, at the next start of the service, goes on there.
+    /// # let broker = Broker::open(&dir)?;
+    /// let mut consumer = broker.consumer().group("billing").subscribe(["orders"])?;
+    /// assert!(consumer.poll(Duration::from_millis(10))?.is_empty());
+    /// # drop((consumer, broker)); std::fs::remove_dir_all(&dir).ok();
+    /// # Ok::<(), ottla::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Nothing is committed then, but after [`Indeterminate`](ErrorKind::Indeterminate), when nobody knows.
@@ -19,35 +53,169 @@ impl Consumer {
     /// [`InvalidGroupId`](ErrorKind::InvalidGroupId) without a group; [`Closed`](ErrorKind::Closed); those of
     /// [`Delivery::wait`](crate::Delivery::wait), of the internal topic.
     pub fn commit(&mut self) -> Result<()> {
+        let (broker, group, assigned) = self.committing()?;
+        commit(broker, group, assigned)
+    }
+
+    /// The same without waiting for the disk: what is returned can be waited for, or awaited. Records of topics with less
+    /// [durability](crate::Durability) are synced before it returns.
+    ///
+    /// # Errors
+    /// Those of [`commit`](Self::commit), but for those of the disk.
+    pub fn commit_async(&mut self) -> Result<Commit> {
+        let (broker, group, assigned) = self.committing()?;
+        append(broker, group, &uncommitted(assigned)).map(Commit::new)
+    }
+
+    /// Commits up to this record, and with it: those before it in its partition, and of no other partition.
+    ///
+    /// # Errors
+    /// Those of [`commit`](Self::commit); [`UnknownTopicOrPartition`](ErrorKind::UnknownTopicOrPartition) if its partition is not, or
+    /// no longer, assigned to the consumer; [`IllegalGeneration`](ErrorKind::IllegalGeneration) if it was another one's since
+    /// the record was read.
+    pub fn commit_through(&mut self, record: &ConsumerRecord<'_>) -> Result<()> {
+        let (broker, group, assigned) = self.committing()?;
+        let (topic, partition) = (record.topic(), record.partition());
+        let found = assigned.iter().find(|assigned| assigned.is_of(topic, partition)).ok_or_else(|| {
+            let what = "the partition of the record is not assigned to this consumer";
+            Error::new(ErrorKind::UnknownTopicOrPartition, what)
+                .in_partition(topic, partition)
+                .advise(AFTER_REVOCATION)
+        })?;
+        if found.progress.generation != record.generation() {
+            let what =
+                "the partition was taken from the consumer since the record was read, and given to it again";
+            let error = Error::new(ErrorKind::IllegalGeneration, what).in_partition(topic, partition);
+            return Err(error.at_offset(record.offset()).advise(AFTER_REVOCATION));
+        }
+        let through =
+            OffsetToCommit { log: Arc::clone(found.log()), position: record.position(), metadata: "".into() };
+        wait(broker, group, assigned, &[through])
+    }
+
+    /// Commits these offsets, each with words of the caller's own: all of them or none, whatever was handed out.
+    ///
+    /// ```
+    /// # let dir = std::env::temp_dir().join(format!("ottla-doc-commit-offsets-{}", std::process::id()));
+    /// use ottla::{Broker, OffsetAndMetadata, Record, TopicConfig};
+    /// use std::time::Duration;
+    ///
+    /// let broker = Broker::open(&dir)?;
+    /// let orders = broker.ensure_topic("orders", TopicConfig::new())?;
+    /// let position = orders.producer().send(Record::new("paid"))?.wait()?.position();
+    /// let mut consumer = broker.consumer().group("billing").subscribe(["orders"])?;
+    /// consumer.poll(Duration::from_secs(1))?;
+    /// let partition = orders.partition(0)?;
+    /// consumer.commit_offsets([(partition.clone(), OffsetAndMetadata::new(position).metadata("invoice 7"))])?;
+    /// assert_eq!(consumer.committed(&partition)?.expect("just now").words(), "invoice 7");
+    /// # drop((orders, partition, consumer, broker)); std::fs::remove_dir_all(&dir).ok();
+    /// # Ok::<(), ottla::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`commit`](Self::commit); [`UnknownTopicOrPartition`](ErrorKind::UnknownTopicOrPartition) for a partition that is not
+    /// assigned; [`OffsetOutOfRange`](ErrorKind::OffsetOutOfRange) above the high watermark;
+    /// [`OffsetMetadataTooLarge`](ErrorKind::OffsetMetadataTooLarge).
+    pub fn commit_offsets(
+        &mut self,
+        offsets: impl IntoIterator<Item = (Partition, OffsetAndMetadata)>,
+    ) -> Result<()> {
+        let (broker, group, assigned) = self.committing()?;
+        commit_offsets(broker, group, assigned, offsets)
+    }
+
+    /// What the group has committed of a partition, assigned to this consumer or not; `None` if nothing.
+    ///
+    /// # Errors
+    /// [`InvalidGroupId`](ErrorKind::InvalidGroupId) without a group; [`Closed`](ErrorKind::Closed).
+    pub fn committed(&self, partition: &Partition) -> Result<Option<OffsetAndMetadata>> {
         let group = self.require_group()?;
-        let uncommitted =
-            self.assigned.iter().filter_map(|assigned| Some((assigned, assigned.uncommitted()?)));
-        let offsets: Vec<_> = uncommitted
-            .map(|(assigned, position)| OffsetToCommit {
-                log: Arc::clone(assigned.log()),
-                position,
-                metadata: "".into(),
-            })
-            .collect();
-        if offsets.is_empty() {
-            return Ok(());
-        }
-        let (shared, member) = (self.broker.shared(), group.membership.id());
-        group.membership.coordinator().commit(shared, Some(member), &offsets)?.wait()?;
-        for offset in &offsets {
-            if let Some(assigned) =
-                self.assigned.iter_mut().find(|assigned| Arc::ptr_eq(assigned.log(), &offset.log))
-            {
-                assigned.progress.committed = offset.position.offset();
-            }
-        }
-        Ok(())
+        self.broker.check_open()?;
+        let name = TopicPartition::new(Arc::clone(partition.log().topic()), partition.id());
+        Ok(group.membership.coordinator().committed(&name)?.map(OffsetAndMetadata::from))
+    }
+
+    fn committing(&mut self) -> Result<(&Broker, &Subscribed, &mut [Assigned])> {
+        self.require_group()?;
+        let Self { broker, group, assigned, .. } = self;
+        group.as_deref().map(|group| (&*broker, group, &mut assigned[..])).ok_or_else(in_no_group)
+    }
+
+    pub(super) fn require_group_mut(&mut self) -> Result<&mut Subscribed> {
+        self.group.as_deref_mut().ok_or_else(in_no_group)
     }
 
     fn require_group(&self) -> Result<&Subscribed> {
-        self.group.as_deref().ok_or_else(|| {
-            Error::new(ErrorKind::InvalidGroupId, "the consumer is in no group")
-                .advise("name a group, and subscribe to topics")
-        })
+        self.group.as_deref().ok_or_else(in_no_group)
     }
+}
+
+const AFTER_REVOCATION: &str =
+    "commit before the next poll, or when partitions are revoked; it is read again, by whoever has it";
+
+/// Commits what was handed out.
+pub fn commit(broker: &Broker, group: &Subscribed, assigned: &mut [Assigned]) -> Result<()> {
+    let offsets = uncommitted(assigned);
+    wait(broker, group, assigned, &offsets)
+}
+
+/// Commits what the caller says.
+pub fn commit_offsets(
+    broker: &Broker,
+    group: &Subscribed,
+    assigned: &mut [Assigned],
+    offsets: impl IntoIterator<Item = (Partition, OffsetAndMetadata)>,
+) -> Result<()> {
+    let offset = |(partition, offset): (Partition, OffsetAndMetadata)| {
+        let is_assigned = assigned.iter().any(|assigned| Arc::ptr_eq(assigned.log(), partition.log()));
+        let (position, metadata) = offset.into_parts();
+        let offset = OffsetToCommit { log: Arc::clone(partition.log()), position, metadata };
+        if is_assigned { Ok(offset) } else { Err(not_assigned(&partition).advise(AFTER_REVOCATION)) }
+    };
+    let offsets = offsets.into_iter().map(offset).collect::<Result<Vec<_>>>()?;
+    wait(broker, group, assigned, &offsets)
+}
+
+/// Commits what was handed out before the last poll began, without waiting for the disk.
+pub fn commit_processed(broker: &Broker, group: &Subscribed, assigned: &[Assigned]) -> Result<()> {
+    let processed = assigned.iter().filter_map(|assigned| Some(offset_of(assigned, assigned.unsaved()?)));
+    append(broker, group, &processed.collect::<Vec<_>>()).map(drop)
+}
+
+fn uncommitted(assigned: &[Assigned]) -> Vec<OffsetToCommit> {
+    assigned.iter().filter_map(|assigned| Some(offset_of(assigned, assigned.uncommitted()?))).collect()
+}
+
+fn offset_of(assigned: &Assigned, position: Position) -> OffsetToCommit {
+    OffsetToCommit { log: Arc::clone(assigned.log()), position, metadata: "".into() }
+}
+
+fn append(broker: &Broker, group: &Subscribed, offsets: &[OffsetToCommit]) -> Result<Option<PendingCommit>> {
+    broker.check_open()?;
+    if offsets.is_empty() {
+        return Ok(None);
+    }
+    let member = Some(group.membership.id());
+    group.membership.coordinator().commit(broker.shared(), member, offsets).map(Some)
+}
+
+fn wait(
+    broker: &Broker,
+    group: &Subscribed,
+    assigned: &mut [Assigned],
+    offsets: &[OffsetToCommit],
+) -> Result<()> {
+    let Some(pending) = append(broker, group, offsets)? else { return Ok(()) };
+    pending.wait()?;
+    for OffsetToCommit { log, position, .. } in offsets {
+        if let Some(assigned) = assigned.iter_mut().find(|assigned| Arc::ptr_eq(assigned.log(), log)) {
+            assigned.progress.committed = Some(*position);
+        }
+    }
+    Ok(())
+}
+
+fn in_no_group() -> Error {
+    Error::new(ErrorKind::InvalidGroupId, "the consumer is in no group")
+        .advise("name a group, and subscribe to topics")
 }

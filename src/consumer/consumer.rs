@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::ConsumerRecords;
 use super::assigned::{Assigned, Fetched, Limits};
+use super::committing;
+use super::listener::RebalanceListener;
 use super::subscribed::Subscribed;
 use crate::broker::{Broker, Partition};
 use crate::clock::Clock;
@@ -102,9 +104,8 @@ impl Consumer {
     /// deleted.
     pub fn poll(&mut self, timeout: Duration) -> Result<ConsumerRecords> {
         let deadline = self.clock.monotonic().saturating_add(timeout);
-        self.group.iter().for_each(|group| group.membership.enter_poll());
-        let polled = self.poll_until(deadline);
-        self.group.iter().for_each(|group| group.membership.leave_poll());
+        let polled = self.begin_poll().and_then(|()| self.poll_until(deadline));
+        self.end_poll();
         polled
     }
 
@@ -117,6 +118,9 @@ impl Consumer {
             }
             let next = self.keep_membership()?;
             let records = self.fetch()?;
+            if let Some(error) = self.untaken().filter(|_| records.is_empty()) {
+                return Err(error);
+            }
             if !records.is_empty() || self.clock.monotonic() >= deadline {
                 return Ok(records);
             }
@@ -144,6 +148,40 @@ impl Consumer {
     #[must_use]
     pub fn wakeup_handle(&self) -> WakeupHandle {
         self.wakeup.handle()
+    }
+
+    /// Has `listener` hear which partitions the group gives to the consumer, and takes from it; in the place of the one before.
+    ///
+    /// ```
+    /// # let dir = std::env::temp_dir().join(format!("ottla-doc-listener-{}", std::process::id()));
+    /// use ottla::{Broker, Committer, Partition, RebalanceListener, TopicConfig};
+    /// use std::time::Duration;
+    ///
+    /// struct Views;
+    ///
+    /// impl RebalanceListener for Views {
+    ///     fn assigned(&mut self, partitions: &[Partition]) {
+    ///         println!("building the views of {partitions:?}");
+    ///     }
+    ///     fn revoked(&mut self, partitions: &[Partition], committer: &mut Committer<'_>) {
+    ///         println!("saving the views of {partitions:?}: {:?}", committer.commit());
+    ///     }
+    /// }
+    ///
+    /// let broker = Broker::open(&dir)?;
+    /// broker.ensure_topic("orders", TopicConfig::new())?;
+    /// let mut consumer = broker.consumer().group("views").subscribe(["orders"])?;
+    /// consumer.set_rebalance_listener(Views)?;
+    /// consumer.poll(Duration::from_millis(10))?;
+    /// # drop((consumer, broker)); std::fs::remove_dir_all(&dir).ok();
+    /// # Ok::<(), ottla::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidGroupId`](ErrorKind::InvalidGroupId) if the consumer is in no group.
+    pub fn set_rebalance_listener(&mut self, listener: impl RebalanceListener + 'static) -> Result<()> {
+        self.require_group_mut()?.listener = Some(Box::new(listener));
+        Ok(())
     }
 
     /// Moves the position of an assigned partition.
@@ -213,7 +251,8 @@ impl Consumer {
         self.set_paused(partitions, false)
     }
 
-    /// Reads this partition no longer; true if it was assigned. It may be one that can no longer be read.
+    /// Reads this partition no longer; true if it was assigned. It may be one that can no longer be read. What a
+    /// [group](super::ConsumerBuilder::group) has assigned stays assigned: [pause](Self::pause) it.
     ///
     /// ```
     /// # let dir = std::env::temp_dir().join(format!("ottla-doc-unassign-{}", std::process::id()));
@@ -230,7 +269,7 @@ impl Consumer {
     /// # Ok::<(), ottla::Error>(())
     /// ```
     pub fn unassign(&mut self, partition: &Partition) -> bool {
-        let found = self.find(partition);
+        let found = self.find(partition).filter(|_| self.group.is_none());
         found.map(|at| self.assigned.remove(at)).is_some()
     }
 
@@ -245,6 +284,13 @@ impl Consumer {
     #[must_use]
     pub fn assignment(&self) -> Vec<Partition> {
         self.assigned.iter().map(|assigned| assigned.partition.clone()).collect()
+    }
+
+    /// The generation of the group in which the consumer was given what it has: it rises each time that partitions are shared out.
+    /// `None` before the first poll that has brought it some, once it was lost, and without a group.
+    #[must_use]
+    pub fn generation(&self) -> Option<u32> {
+        self.group.as_ref()?.generation
     }
 
     fn set_paused(&mut self, partitions: &[Partition], is_paused: bool) -> Result<()> {
@@ -307,6 +353,18 @@ impl Consumer {
 pub(super) fn not_assigned(partition: &Partition) -> Error {
     let what = "the partition is not assigned to this consumer";
     partition.log().place(Error::new(ErrorKind::UnknownTopicOrPartition, what))
+}
+
+/// A consumer in a group leaves it.
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        // While the broker is open.
+        let Some(group) = self.group.take() else { return };
+        if group.settings.auto_commit.is_some() {
+            // What is not committed is read again, by whoever comes next; nobody is left to hear of it.
+            _ = committing::commit_processed(&self.broker, &group, &self.assigned);
+        }
+    }
 }
 
 impl fmt::Debug for Consumer {

@@ -1,22 +1,48 @@
 //! How a consumer takes part in its group, in each poll: it joins, gives back what is taken from it, and begins with what it is given.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::Consumer;
 use super::assigned::Assigned;
-use super::subscribed::Subscribed;
-use crate::broker::Mail;
+use super::committing;
+use super::consumer::Consumer;
+use super::listener::{self, Committer, RebalanceListener};
+use super::subscribed::{OffsetReset, Subscribed};
+use crate::broker::{Mail, Partition};
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::{Assignment, Generation, TopicPartition};
 use crate::model::{Position, Start};
 
 impl Consumer {
+    /// A poll begins: what was handed out before is done with.
+    pub(super) fn begin_poll(&mut self) -> Result<()> {
+        let Self { broker, clock, assigned, group, .. } = self;
+        let Some(group) = group else { return Ok(()) };
+        group.membership.enter_poll();
+        assigned.iter_mut().for_each(Assigned::note_processed);
+        let now = clock.monotonic();
+        let (Some(at), Some(interval)) = (group.commit_at, group.settings.auto_commit) else { return Ok(()) };
+        if now < at {
+            return Ok(());
+        }
+        group.commit_at = Some(now.saturating_add(interval));
+        match committing::commit(broker, group, assigned) {
+            // The poll finds out by itself, and commits when there is a place for it.
+            Err(error) if is_of_rebalance(&error) => Ok(()),
+            committed => committed,
+        }
+    }
+
+    pub(super) fn end_poll(&self) {
+        self.group.iter().for_each(|group| group.membership.leave_poll());
+    }
+
     /// Does what the group asks for, and returns when it is to be asked again.
     pub(super) fn keep_membership(&mut self) -> Result<Duration> {
         let Some(mut group) = self.group.take() else { return Ok(Duration::MAX) };
+        let next = group.membership.tend();
         let kept = self.take_part(&mut group);
-        let next = group.membership.tend().into_iter().chain(group.join_at).min();
+        let next = next.into_iter().chain(group.join_at).min();
         self.group = Some(group);
         kept.map(|()| next.unwrap_or(Duration::MAX))
     }
@@ -29,19 +55,21 @@ impl Consumer {
             } else if group.join_at.is_some_and(|at| at <= self.clock.monotonic()) {
                 self.join(group)?;
             } else if !group.membership.lead() {
-                return Ok(());
+                break;
             }
         }
+        let again: Vec<_> = std::mem::take(&mut group.untaken).into_keys().collect();
+        self.take_over_all(group, again.into_iter())
     }
 
     fn read_mail(&mut self, group: &mut Subscribed, mail: Mail) -> Result<()> {
         let now = self.clock.monotonic();
         if mail.is_lost {
-            self.assigned.clear();
             group.generation = None;
+            group.untaken.clear();
             group.membership.forget(self.broker.shared());
             group.join(now);
-            return Ok(());
+            return self.lose(group, |_| true);
         }
         if let Some(at) = mail.rejoin {
             group.join(at);
@@ -53,21 +81,28 @@ impl Consumer {
             }
             None => Ok(()),
         };
-        if mail.topics_changed {
-            self.assigned.retain(|assigned| !is_gone(assigned));
+        let looked = if mail.topics_changed { self.look_at_topics(group) } else { Ok(()) };
+        applied.and(looked).and(mail.error.map_or(Ok(()), Err))
+    }
+
+    fn look_at_topics(&mut self, group: &mut Subscribed) -> Result<()> {
+        let lost = self.lose(group, is_gone);
+        if group.look_at_topics(&self.broker)? {
+            group.join(self.clock.monotonic());
         }
-        applied.and(mail.error.map_or(Ok(()), Err))
+        lost
     }
 
     fn join(&mut self, group: &mut Subscribed) -> Result<()> {
+        let revoked = if group.is_cooperative() { Ok(()) } else { self.revoke(group, |_| true) };
         if !group.is_cooperative() {
-            self.assigned.clear();
+            group.untaken.clear();
         }
-        let owned = self.assigned.iter().map(Assigned::name).collect();
+        let owned = self.assigned.iter().map(Assigned::name).chain(group.untaken.keys().cloned()).collect();
         group.membership.join(self.broker.shared(), &group.topics, owned, group.generation)?;
         // The answer may be there already, and ask for the next.
         group.join_at = None;
-        Ok(())
+        revoked
     }
 
     /// Gives back what is not the consumer's any more, and then takes over what is new.
@@ -77,41 +112,141 @@ impl Consumer {
         generation: Generation,
         target: &BTreeSet<TopicPartition>,
     ) -> Result<()> {
-        let (kept, revoked): (Vec<_>, Vec<_>) = std::mem::take(&mut self.assigned)
-            .into_iter()
-            .partition(|assigned| target.contains(&assigned.name()));
-        self.assigned = kept;
+        let before = self.assigned.len();
+        let revoked = self.revoke(group, |assigned| !target.contains(&assigned.name()));
         group.generation = Some(generation);
-        if !revoked.is_empty() && group.is_cooperative() {
+        if self.assigned.len() < before && group.is_cooperative() {
             // Others wait for it.
             group.join(self.clock.monotonic());
         }
         let owned: BTreeSet<_> = self.assigned.iter().map(Assigned::name).collect();
-        for name in target.difference(&owned) {
-            self.take_over(group, name)?;
+        let heard = self.take_over_all(group, target.difference(&owned).cloned());
+        revoked.and(heard)
+    }
+
+    /// Takes over what the consumer was given. What cannot be read is tried again by each poll, which says why.
+    fn take_over_all(
+        &mut self,
+        group: &mut Subscribed,
+        names: impl Iterator<Item = TopicPartition>,
+    ) -> Result<()> {
+        let (mut taken, mut untaken) = (Vec::new(), BTreeMap::new());
+        for name in names {
+            match self.take_over(group, &name) {
+                Ok(partition) => taken.extend(partition),
+                Err(error) => _ = untaken.insert(name, error),
+            }
         }
-        Ok(())
+        group.untaken = untaken;
+        tell(group, &taken, "assigned", |listener, partitions| listener.assigned(partitions))
+    }
+
+    /// Why something that the consumer was given cannot be read.
+    pub(super) fn untaken(&self) -> Option<Error> {
+        self.group.as_ref()?.untaken.values().next().cloned()
     }
 
     /// Begins where the group has left the partition.
-    fn take_over(&mut self, group: &Subscribed, name: &TopicPartition) -> Result<()> {
+    fn take_over(&mut self, group: &Subscribed, name: &TopicPartition) -> Result<Option<Partition>> {
         let partition = match self.broker.topic(&name.topic).and_then(|topic| topic.partition(name.partition))
         {
             // It was deleted meanwhile, and is shared out no more.
-            Err(error) if error.kind() == ErrorKind::UnknownTopicOrPartition => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::UnknownTopicOrPartition => return Ok(None),
             found => found?,
         };
-        let start = match group.membership.coordinator().committed(name) {
-            Some(committed) => Start::Resume(Position::new(committed.offset, committed.leader_epoch)),
-            None => Start::Earliest,
-        };
+        let committed = group.membership.coordinator().committed(name)?;
+        let committed = committed.map(|committed| Position::new(committed.offset, committed.leader_epoch));
         partition.log().listen(self.wakeup.signal());
-        self.assigned.push(Assigned::of_group(partition, self.isolation, start)?);
-        Ok(())
+        let generation = group.generation.unwrap_or_default();
+        let mut assigned = Assigned::of_group(partition.clone(), self.isolation, committed, generation)?;
+        assigned.begin(committed, group.settings.reset);
+        self.assigned.push(assigned);
+        Ok(Some(partition))
     }
+
+    /// Gives partitions back, so that others can have them.
+    fn revoke(&mut self, group: &mut Subscribed, goes: impl Fn(&Assigned) -> bool) -> Result<()> {
+        let partitions = self.partitions_that(&goes);
+        if partitions.is_empty() {
+            return Ok(());
+        }
+        let Self { broker, assigned, .. } = self;
+        let committed = match group.settings.auto_commit {
+            Some(_) => committing::commit(broker, group, assigned),
+            None => Ok(()),
+        };
+        let mut listener = group.listener.take();
+        let heard = listener.as_mut().map_or(Ok(()), |listener| {
+            let mut committer = Committer { broker, group, assigned };
+            listener::call("the listener, told what is revoked,", || {
+                listener.revoked(&partitions, &mut committer);
+            })
+        });
+        group.listener = listener;
+        self.assigned.retain(|assigned| !goes(assigned));
+        committed.and(heard)
+    }
+
+    /// Partitions are others' already, or nobody's.
+    fn lose(&mut self, group: &mut Subscribed, is_lost: impl Fn(&Assigned) -> bool) -> Result<()> {
+        let partitions = self.partitions_that(&is_lost);
+        self.assigned.retain(|assigned| !is_lost(assigned));
+        tell(group, &partitions, "lost", |listener, partitions| listener.lost(partitions))
+    }
+
+    fn partitions_that(&self, go: impl Fn(&Assigned) -> bool) -> Vec<Partition> {
+        self.assigned
+            .iter()
+            .filter(|assigned| go(assigned))
+            .map(|assigned| assigned.partition.clone())
+            .collect()
+    }
+}
+
+fn tell(
+    group: &mut Subscribed,
+    partitions: &[Partition],
+    what: &str,
+    tell: impl FnOnce(&mut dyn RebalanceListener, &[Partition]),
+) -> Result<()> {
+    match &mut group.listener {
+        Some(listener) if !partitions.is_empty() => {
+            listener::call(&format!("the listener, told what is {what},"), || {
+                tell(listener.as_mut(), partitions);
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Assigned {
+    /// Goes to where the group has left the partition, or to where it is to begin; where that cannot be read from, fetches say so.
+    fn begin(&mut self, committed: Option<Position>, reset: Option<OffsetReset>) {
+        let reset = reset.map(|reset| match reset {
+            OffsetReset::Earliest => Start::Earliest,
+            OffsetReset::Latest => Start::Latest,
+        });
+        let start = committed.map(Start::Resume).or(reset).unwrap_or(Start::Earliest);
+        let sought = match (self.seek(start), reset) {
+            (Err(error), Some(reset)) if is_out_of_log(&error) => self.seek(reset),
+            (sought, _) => sought,
+        };
+        self.misplaced = sought.err();
+    }
+}
+
+fn is_out_of_log(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::OffsetOutOfRange | ErrorKind::LogTruncated)
 }
 
 fn is_gone(assigned: &Assigned) -> bool {
     let is_unknown = |error: Error| error.kind() == ErrorKind::UnknownTopicOrPartition;
     assigned.log().check_readable().is_err_and(is_unknown)
+}
+
+fn is_of_rebalance(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::RebalanceInProgress | ErrorKind::UnknownMemberId | ErrorKind::UnknownTopicOrPartition
+    )
 }

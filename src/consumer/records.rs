@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::group::Generation;
 use crate::model::{LeaderEpoch, Offset, PartitionId, Position, Timestamp};
 use crate::partition_log::PartitionLog;
 use crate::record_batch::{Headers, OwnedRecord, RecordBatch, RecordView, Records};
@@ -10,12 +11,15 @@ use crate::record_batch::{Headers, OwnedRecord, RecordBatch, RecordView, Records
 /// The records of one [`poll`](crate::Consumer::poll): owns the bytes that were read, and lends the records.
 #[derive(Default)]
 pub struct ConsumerRecords {
-    batches: Vec<(Arc<PartitionLog>, RecordBatch)>,
+    batches: Vec<Fetched>,
 }
 
+/// A batch, its partition, and the generation in which the consumer was given that.
+type Fetched = (Arc<PartitionLog>, RecordBatch, Generation);
+
 impl ConsumerRecords {
-    pub(super) fn push(&mut self, log: &Arc<PartitionLog>, batch: RecordBatch) {
-        self.batches.push((Arc::clone(log), batch));
+    pub(super) fn push(&mut self, log: &Arc<PartitionLog>, batch: RecordBatch, generation: Generation) {
+        self.batches.push((Arc::clone(log), batch, generation));
     }
 
     /// True if there are no records.
@@ -28,7 +32,7 @@ impl ConsumerRecords {
     /// How many records there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.batches.iter().map(|(_, batch)| batch.iter().size_hint().0).sum()
+        self.batches.iter().map(|(_, batch, _)| batch.iter().size_hint().0).sum()
     }
 
     /// The records; those of a partition in the order of their offsets.
@@ -56,8 +60,8 @@ impl<'a> IntoIterator for &'a ConsumerRecords {
 /// The records of a poll, an iterator.
 #[derive(Clone)]
 pub struct ConsumerRecordIter<'a> {
-    batches: std::slice::Iter<'a, (Arc<PartitionLog>, RecordBatch)>,
-    current: Option<(&'a PartitionLog, Records<'a>)>,
+    batches: std::slice::Iter<'a, Fetched>,
+    current: Option<(&'a PartitionLog, Records<'a>, Generation)>,
 }
 
 impl fmt::Debug for ConsumerRecordIter<'_> {
@@ -71,13 +75,14 @@ impl<'a> Iterator for ConsumerRecordIter<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some((log, records)) = &mut self.current
+            if let Some((log, records, generation)) = &mut self.current
                 && let Some(record) = records.next()
             {
-                return Some(ConsumerRecord { topic: log.topic(), partition: log.partition(), record });
+                let (topic, partition, generation) = (log.topic(), log.partition(), *generation);
+                return Some(ConsumerRecord { topic, partition, record, generation });
             }
-            let (log, batch) = self.batches.next()?;
-            self.current = Some((log, batch.iter()));
+            let (log, batch, generation) = self.batches.next()?;
+            self.current = Some((log, batch.iter(), *generation));
         }
     }
 }
@@ -88,6 +93,8 @@ pub struct ConsumerRecord<'a> {
     topic: &'a str,
     partition: PartitionId,
     record: RecordView<'a>,
+    /// In which the consumer was given the partition.
+    generation: Generation,
 }
 
 impl<'a> ConsumerRecord<'a> {
@@ -101,6 +108,10 @@ impl<'a> ConsumerRecord<'a> {
     #[must_use]
     pub fn partition(&self) -> PartitionId {
         self.partition
+    }
+
+    pub(super) fn generation(&self) -> Generation {
+        self.generation
     }
 
     /// The number of the record in its partition.

@@ -1,43 +1,105 @@
 //! What a consumer in a group knows of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::listener::{self, RebalanceListener};
 use crate::broker::{Broker, Membership, MembershipSettings};
-use crate::error::Result;
-use crate::group::Generation;
+use crate::error::{Error, Result};
+use crate::group::{Generation, TopicPartition};
 use crate::sync::Signal;
 
 /// What a consumer in a group knows of it.
 pub struct Subscribed {
     pub membership: Membership,
-    pub settings: MembershipSettings,
+    pub settings: GroupSettings,
+    pub subscription: Subscription,
+    /// What it wants to read now.
     pub topics: BTreeSet<Arc<str>>,
-    /// The one in which it was given what it has; `None` before the first, and once it was lost.
+    pub listener: Option<Box<dyn RebalanceListener>>,
+    /// The generation in which it was given what it has; `None` before the first, and once it was lost.
     pub generation: Option<Generation>,
+    /// What it was given and could not take over so far, and why.
+    pub untaken: BTreeMap<TopicPartition, Error>,
     /// When it is to join, if it is.
     pub join_at: Option<Duration>,
+    /// When it is to commit by itself, if it does.
+    pub commit_at: Option<Duration>,
+}
+
+/// What a consumer subscribes to.
+pub enum Subscription {
+    Topics,
+    /// Every topic with a name of which this is true.
+    Matching(Box<dyn Fn(&str) -> bool + Send + Sync>),
+}
+
+/// What a consumer asks for that has a group.
+#[derive(Clone, Debug)]
+pub struct GroupSettings {
+    pub group: Option<String>,
+    pub membership: MembershipSettings,
+    pub auto_commit: Option<Duration>,
+    pub reset: Option<OffsetReset>,
+}
+
+/// Where a consumer in a group begins if nothing is committed, or if what is cannot be read from (Kafka: `auto.offset.reset`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OffsetReset {
+    /// At the log start offset.
+    Earliest,
+    /// At the end: what was sent before is never read.
+    Latest,
 }
 
 impl Subscribed {
     pub fn new(
         broker: &Broker,
-        group: &str,
-        settings: MembershipSettings,
+        settings: GroupSettings,
+        subscription: Subscription,
         topics: BTreeSet<Arc<str>>,
         signal: &Arc<Signal>,
     ) -> Result<Self> {
-        let membership = Membership::new(broker.shared(), group, settings, signal)?;
-        Ok(Self { membership, settings, topics, generation: None, join_at: Some(Duration::ZERO) })
+        let group = settings.group.as_deref().unwrap_or_default();
+        let membership = Membership::new(broker.shared(), group, settings.membership, signal)?;
+        let commit_at =
+            settings.auto_commit.map(|interval| broker.clock().monotonic().saturating_add(interval));
+        let mut subscribed = Self {
+            membership,
+            settings,
+            subscription,
+            topics,
+            listener: None,
+            generation: None,
+            untaken: BTreeMap::new(),
+            join_at: Some(Duration::ZERO),
+            commit_at,
+        };
+        subscribed.look_at_topics(broker)?;
+        Ok(subscribed)
     }
 
     pub fn is_cooperative(&self) -> bool {
-        self.settings.assignor.is_cooperative()
+        self.settings.membership.assignor.is_cooperative()
     }
 
     /// It is to join at this time, or earlier.
     pub fn join(&mut self, at: Duration) {
         self.join_at = Some(self.join_at.map_or(at, |before| before.min(at)));
+    }
+
+    /// Takes up the topics that match now; true if they are others than before.
+    pub fn look_at_topics(&mut self, broker: &Broker) -> Result<bool> {
+        let Subscription::Matching(matches) = &self.subscription else { return Ok(false) };
+        let mut topics = BTreeSet::new();
+        for topic in broker.topics()? {
+            if listener::call("the pattern of a subscription", || matches(topic.name()))? {
+                topics.insert(Arc::from(topic.name()));
+            }
+        }
+        let have_changed = topics != self.topics;
+        self.topics = topics;
+        Ok(have_changed)
     }
 }

@@ -11,17 +11,23 @@ mod protocol;
 mod record;
 mod topic_partition;
 
-pub use assignor::{Assignor, PartitionCounts, Shares, Subscriber, Subscribers};
+pub use assignor::{Assignor, PartitionCounts, Subscriber, Subscribers};
 pub use coordinator::{
-    Candidate, Effect, Group, GroupConfig, GroupSnapshot, GroupState, JoinAnswer, JoinRequest, Member,
-    MemberProtocol, MemberSnapshot, RemovalReason,
+    Candidate, Effect, Group, GroupConfig, GroupSnapshot, GroupState, JoinAnswer, JoinRequest,
+    MemberProtocol, MemberSnapshot,
 };
 pub use group_error::GroupError;
 pub use member_id::MemberId;
 pub use offsets::{Committed, CommittedGroup, CommittedOffsets};
-pub use protocol::{Assignment, Subscription, read_generation, write_generation};
+pub use protocol::{Assignment, Subscription, write_generation};
 pub use record::{GroupMetadataValue, GroupRecord, MemberMetadata, OffsetCommitValue};
 pub use topic_partition::TopicPartition;
+#[cfg(feature = "test-util")]
+pub use {
+    assignor::Shares,
+    coordinator::{Member, RemovalReason},
+    protocol::read_generation,
+};
 
 /// How often the members of a group have joined anew; 0 before the first time.
 pub type Generation = u32;

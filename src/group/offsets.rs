@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+#[cfg(any(test, feature = "test-util"))]
 use crate::error::Result;
 use crate::group::{GroupMetadataValue, GroupRecord, OffsetCommitValue, TopicPartition};
 use crate::model::{LeaderEpoch, Offset, Timestamp};
@@ -43,6 +44,7 @@ pub struct Committed {
 
 impl CommittedOffsets {
     /// Takes in a record as it stands in the log, behind all before it. Nothing has changed if it cannot be read.
+    #[cfg(any(test, feature = "test-util"))]
     pub fn apply(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<()> {
         if let Some(record) = GroupRecord::decode(key, value)? {
             self.apply_record(record);
@@ -71,11 +73,13 @@ impl CommittedOffsets {
     }
 
     /// A group of which something is known.
+    #[cfg(any(test, feature = "test-util"))]
     pub fn group(&self, group: &str) -> Option<&CommittedGroup> {
         self.groups.get(group)
     }
 
     /// What a group has committed of a partition.
+    #[cfg(any(test, feature = "test-util"))]
     pub fn committed(&self, group: &str, partition: &TopicPartition) -> Option<&Committed> {
         self.group(group)?.offsets.get(partition)
     }

@@ -1,15 +1,18 @@
 //! Committing offsets, and what is committed.
 
 use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use super::coordinator::{GroupCoordinator, State, record_of};
 use super::error::refused;
 use super::offsets_topic;
+use super::replayed::Replayed;
 use crate::broker::shared::Shared;
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::{Committed, GroupError, GroupRecord, MemberId, OffsetCommitValue, TopicPartition};
 use crate::model::{Compression, Position};
-use crate::partition_log::{Assigned, IfFull, PartitionLog, Reach};
+use crate::partition_log::{Assigned, IfFull, PartitionLog, Reach, Registration};
 
 /// Kafka: `offset.metadata.max.bytes`.
 const METADATA_MAX_BYTES: usize = 4096;
@@ -24,7 +27,7 @@ pub struct OffsetToCommit {
 
 /// What is committed, with the place of the record in the internal topic that says so.
 #[derive(Clone, Debug)]
-pub(super) struct Published {
+pub struct Published {
     pub committed: Committed,
     pub at: u64,
 }
@@ -154,31 +157,52 @@ impl GroupCoordinator {
     }
 
     /// What is committed of a partition, once it is known what became of the commits that are under way.
-    pub fn committed(self: &Arc<Self>, partition: &TopicPartition) -> Option<Committed> {
-        self.settle_commits();
-        self.state.lock().offsets.get(partition).map(|published| published.committed.clone())
+    pub fn committed(self: &Arc<Self>, partition: &TopicPartition) -> Result<Option<Committed>> {
+        self.settle_commits()?;
+        Ok(self.state.lock().offsets.get(partition).map(|published| published.committed.clone()))
     }
 
     /// Waits for the commits that are under way; what becomes of each is for whoever has made it.
-    pub(super) fn settle_commits(self: &Arc<Self>) {
+    pub(super) fn settle_commits(self: &Arc<Self>) -> Result<()> {
         loop {
             let next = {
                 let state = self.state.lock();
                 state.in_flight.first().map(|commit| (Arc::clone(&commit.log), commit.assigned))
             };
-            let Some((log, assigned)) = next else { return };
+            let Some((log, assigned)) = next else { return self.refresh() };
             let outcome = log.wait(assigned, Reach::Durable);
-            self.settle(assigned, outcome.is_ok());
+            self.settle(assigned, &outcome);
         }
     }
 
+    /// Reads again what is committed, if nobody knows what became of a commit.
+    fn refresh(&self) -> Result<()> {
+        let Some(log) = self.log.get().filter(|_| self.state.lock().is_stale) else { return Ok(()) };
+        let takes_records = log.takes_records();
+        let mut replayed = Replayed::default();
+        replayed.read(log)?;
+        let state = &mut *self.state.lock();
+        for (partition, published) in replayed.offsets_of(&self.id) {
+            state.publish(partition, published);
+        }
+        // As long as it was not reopened, what it shows is not all that it holds.
+        state.is_stale = !takes_records;
+        Ok(())
+    }
+
     /// It is known what became of a commit.
-    fn settle(&self, assigned: Assigned, is_durable: bool) {
+    fn settle(&self, assigned: Assigned, outcome: &Result<()>) {
         let state = &mut *self.state.lock();
         let Some(at) = state.in_flight.iter().position(|commit| commit.assigned == assigned) else { return };
         let commit = state.in_flight.remove(at);
-        if is_durable {
-            state.publish(commit);
+        match outcome {
+            Ok(()) => {
+                let at = assigned.offset;
+                for (partition, committed) in commit.commits {
+                    state.publish(partition, Published { committed, at });
+                }
+            }
+            Err(error) => state.is_stale |= error.kind() != ErrorKind::NotWritten,
         }
     }
 
@@ -195,13 +219,10 @@ impl GroupCoordinator {
 
 impl State {
     /// The newest record counts, in whatever order it is heard of them.
-    fn publish(&mut self, commit: InFlight) {
-        let at = commit.assigned.offset;
-        for (partition, committed) in commit.commits {
-            let known = self.offsets.get(&partition);
-            if known.is_none_or(|known| known.at <= at) {
-                self.offsets.insert(partition, Published { committed, at });
-            }
+    fn publish(&mut self, partition: TopicPartition, published: Published) {
+        let known = self.offsets.get(&partition);
+        if known.is_none_or(|known| known.at <= published.at) {
+            self.offsets.insert(partition, published);
         }
     }
 }
@@ -209,8 +230,29 @@ impl State {
 impl PendingCommit {
     /// Returns once the commit is on stable storage.
     pub fn wait(&self) -> Result<()> {
-        let outcome = self.log.wait(self.assigned, Reach::Durable);
-        self.coordinator.settle(self.assigned, outcome.is_ok());
+        self.settled(self.log.wait(self.assigned, Reach::Durable))
+    }
+
+    /// The same, at most so long.
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<()> {
+        match self.log.wait_timeout(self.assigned, Reach::Durable, timeout) {
+            Err(error) if error.kind() == ErrorKind::TimedOut => Err(error),
+            outcome => self.settled(outcome),
+        }
+    }
+
+    /// The outcome, if there is one; else `waker` is called once there may be.
+    pub fn poll(&self, registration: &mut Option<Registration>, waker: &Waker) -> Poll<Result<()>> {
+        self.log.poll(self.assigned, Reach::Durable, registration, waker).map(|outcome| self.settled(outcome))
+    }
+
+    /// Nobody waits there any more.
+    pub fn forget(&self, registration: &mut Option<Registration>) {
+        self.log.forget(registration);
+    }
+
+    fn settled(&self, outcome: Result<()>) -> Result<()> {
+        self.coordinator.settle(self.assigned, &outcome);
         outcome
     }
 }

@@ -38,6 +38,8 @@ pub(super) struct State {
     pub offsets: BTreeMap<TopicPartition, Published>,
     /// Commits that were appended, and of which nobody knows yet what became.
     pub in_flight: Vec<InFlight>,
+    /// Nobody knows what became of a commit: what is committed is to be read again, once the internal partition was reopened.
+    pub is_stale: bool,
     /// What the leader has assigned, on its way to the disk.
     persisting: Option<Persisting>,
     /// What was shared out last.
@@ -77,6 +79,7 @@ impl GroupCoordinator {
             members: BTreeMap::new(),
             offsets,
             in_flight: Vec::new(),
+            is_stale: false,
             persisting: None,
             shared_topics: BTreeSet::new(),
             shared_counts: PartitionCounts::new(),

@@ -7,11 +7,12 @@ use std::time::Duration;
 use super::coordinator::{GroupCoordinator, Handle};
 use super::error::refused;
 use super::mailbox::{Mail, Mailbox};
+use super::timers::HEARTBEAT;
 use crate::broker::shared::Shared;
 use crate::error::Result;
 use crate::group::{
-    Assignor, Candidate, Generation, JoinRequest, MemberId, MemberProtocol, Subscription, TopicPartition,
-    write_generation,
+    Assignor, Candidate, Generation, GroupState, JoinRequest, MemberId, MemberProtocol, Subscription,
+    TopicPartition, write_generation,
 };
 use crate::partition_log::Reach;
 use crate::sync::Signal;
@@ -70,12 +71,16 @@ impl Membership {
 
     /// Joins, or joins again: an assignment comes by mail.
     pub fn join(
-        &self,
+        &mut self,
         shared: &Shared,
         topics: &BTreeSet<Arc<str>>,
         owned: BTreeSet<TopicPartition>,
         generation: Option<Generation>,
     ) -> Result<()> {
+        if self.coordinator.state.lock().group.state() == GroupState::Dead {
+            // Somebody has deleted the group: there is another one of the name now.
+            self.coordinator = shared.groups.coordinator(shared, &self.coordinator.id)?;
+        }
         self.coordinator.ensure_log(shared)?;
         let says = Subscription {
             topics: topics.clone(),
@@ -111,7 +116,7 @@ impl Membership {
         match state.group.join(request, now) {
             Ok(effects) => {
                 self.coordinator.apply(state, effects);
-                shared.groups.look_after(now);
+                shared.groups.look_after(now.saturating_add(HEARTBEAT.min(self.settings.max_poll_interval)));
                 Ok(())
             }
             Err(error) => {

@@ -4,17 +4,21 @@
 //! Each group has one mutex. Nothing is waited for under it, and nobody else's code runs: records are appended to the internal
 //! topic there, so that their order is that of the decisions, and waited for outside.
 
+mod admin;
 mod commits;
 mod coordinator;
+mod description;
 mod error;
 mod mailbox;
 mod membership;
 mod offsets_topic;
 mod registry;
+mod replayed;
 mod sharing;
 mod timers;
 
-pub use commits::OffsetToCommit;
+pub use commits::{OffsetToCommit, PendingCommit};
+pub use description::{GroupDescription, GroupMember, GroupPartition};
 pub use mailbox::Mail;
 pub use membership::{Membership, MembershipSettings};
 pub use registry::Groups;

@@ -8,16 +8,13 @@ use super::commits::Published;
 use super::coordinator::GroupCoordinator;
 use super::error::refused;
 use super::offsets_topic;
+use super::replayed::Replayed;
 use crate::agenda::Reminder;
 use crate::broker::shared::Shared;
 use crate::broker::topic_logs::Topics;
 use crate::clock::Clock;
 use crate::error::Result;
-use crate::group::{
-    Committed, CommittedGroup, CommittedOffsets, Group, GroupConfig, GroupRecord, GroupSnapshot,
-    TopicPartition,
-};
-use crate::model::{Isolation, Start};
+use crate::group::{CommittedGroup, Group, GroupConfig, GroupSnapshot, TopicPartition};
 use crate::sync::Mutex;
 
 /// The groups of an open directory.
@@ -68,39 +65,15 @@ impl Groups {
 
     fn read(&self) -> Result<Coordinators> {
         let Some(topic) = offsets_topic::find(&self.topics)? else { return Ok(Coordinators::new()) };
-        let mut replayed = CommittedOffsets::default();
-        let mut places = BTreeMap::new();
-        for log in topic.logs.iter() {
-            for batch in log.read(Start::Earliest, Isolation::ReadCommitted)? {
-                for record in &batch? {
-                    let place = |error| log.place(error).at_offset(record.offset());
-                    let Some(found) = GroupRecord::decode(record.key(), record.value()).map_err(place)?
-                    else {
-                        continue;
-                    };
-                    if let GroupRecord::OffsetCommit { group, partition, .. } = &found {
-                        places.insert((Arc::clone(group), partition.clone()), record.offset());
-                    }
-                    replayed.apply_record(found);
-                }
-            }
-        }
+        let mut replayed = Replayed::default();
+        topic.logs.iter().try_for_each(|log| replayed.read(log))?;
         let mut groups = Coordinators::new();
-        for (id, known) in replayed.groups() {
-            // Kafka had groups without a name once; nobody can be in one any more.
-            if !id.is_empty() {
-                let at =
-                    |partition: &TopicPartition| places.get(&(Arc::clone(id), partition.clone())).copied();
-                let published = |(partition, committed): (&TopicPartition, &Committed)| {
-                    let at = at(partition).unwrap_or_default();
-                    (partition.clone(), Published { committed: committed.clone(), at })
-                };
-                let offsets = known.offsets.iter().map(published).collect();
-                let coordinator = self.coordinate(restored(id, known)?, offsets);
-                let log = offsets_topic::log_of(&topic, id)?;
-                coordinator.log.get_or_init(|| log);
-                groups.insert(Arc::clone(id), coordinator);
-            }
+        // Kafka had groups without a name once; nobody can be in one any more.
+        for (id, known) in replayed.groups().filter(|(id, _)| !id.is_empty()) {
+            let coordinator = self.coordinate(restored(id, known)?, replayed.offsets_of(id));
+            let log = offsets_topic::log_of(&topic, id)?;
+            coordinator.log.get_or_init(|| log);
+            groups.insert(Arc::clone(id), coordinator);
         }
         Ok(groups)
     }
@@ -118,15 +91,37 @@ impl Groups {
         self.groups.lock().iter().flat_map(BTreeMap::values).map(Arc::clone).collect()
     }
 
+    /// The group was deleted.
+    pub(super) fn remove(&self, group: &Arc<GroupCoordinator>) {
+        if let Some(groups) = &mut *self.groups.lock()
+            && groups.get(&group.id).is_some_and(|known| Arc::ptr_eq(known, group))
+        {
+            groups.remove(&group.id);
+        }
+    }
+
+    /// The deletion of the group could not be written: there is one again that has committed the same.
+    pub(super) fn bring_back(&self, group: &GroupCoordinator) {
+        let (snapshot, offsets) = {
+            let state = group.state.lock();
+            (state.group.snapshot(), state.offsets.clone())
+        };
+        let restored =
+            Group::restore(Arc::clone(&group.id), GroupConfig::default(), snapshot, self.clock.monotonic());
+        if let (Ok(restored), Some(groups)) = (restored, &mut *self.groups.lock()) {
+            groups.entry(Arc::clone(&group.id)).or_insert_with(|| self.coordinate(restored, offsets));
+        }
+    }
+
     /// A topic was created, altered or deleted; the caller holds no lock.
     pub fn topics_changed(&self) {
         self.loaded().iter().for_each(|group| group.topics_changed());
     }
 
-    /// Has the groups looked after from now on.
-    pub(super) fn look_after(&self, now: Duration) {
+    /// Has the groups looked after from this time on.
+    pub(super) fn look_after(&self, at: Duration) {
         if let Some(reminder) = &*self.reminder.lock() {
-            reminder.set(now.saturating_add(super::timers::HEARTBEAT));
+            reminder.set(at);
         }
     }
 

@@ -59,7 +59,7 @@ impl State {
     fn next_look(&self, now: Duration) -> Option<Duration> {
         let members = || self.group.members().filter_map(|(id, _)| self.members.get(id));
         let polls = members().filter_map(Handle::poll_deadline);
-        let heartbeat = members().map(|_| now.saturating_add(HEARTBEAT));
+        let heartbeat = members().map(|handle| now.saturating_add(HEARTBEAT.min(handle.max_poll_interval)));
         heartbeat.chain(polls).chain(self.group.next_deadline()).min()
     }
 }

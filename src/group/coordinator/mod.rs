@@ -17,10 +17,13 @@ mod syncing;
 #[cfg(test)]
 mod tests;
 
-pub use effect::{Effect, JoinAnswer, RemovalReason};
+#[cfg(feature = "test-util")]
+pub use effect::RemovalReason;
+pub use effect::{Effect, JoinAnswer};
 pub use group::Group;
 pub use group_config::GroupConfig;
 pub use group_snapshot::{GroupSnapshot, MemberSnapshot};
 pub use group_state::GroupState;
 pub use join_request::{Candidate, JoinRequest, MemberProtocol};
+#[cfg(feature = "test-util")]
 pub use member::Member;
