@@ -112,6 +112,14 @@ mutants! {
     /// A directory without a manifest is new, whatever it holds.
     MissingManifestMeansNew,
 
+    // ---- Groups ----
+    /// What a commit names need not be durable.
+    CommitBeforeData,
+    /// A commit is acknowledged before it is synced.
+    CommitAckedBeforeSync,
+    /// What was committed of a topic outlives it.
+    CommitsNotForgotten,
+
     // ---- Threads ----
     /// Whoever waits for a leader is not told that it has finished.
     LeaderNotAnnounced,

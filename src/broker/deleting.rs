@@ -15,6 +15,8 @@ pub fn delete(shared: &Shared, name: &str) -> Result<()> {
     let name = TopicName::new(name)?;
     name.check_writable()?;
     let topic = shared.topics.read().get(&name).cloned();
+    // What cannot be read now could not be forgotten later.
+    shared.groups.load()?;
     let deleted = delete_alone(shared, &name);
     topic.iter().for_each(|topic| topic.tell());
     shared.groups.topics_changed();
@@ -51,7 +53,8 @@ fn delete_alone(shared: &Shared, name: &TopicName) -> Result<()> {
 pub fn remove(shared: &Shared, admin: &mut Admin, name: &TopicName, entry: &TopicEntry) -> Result<()> {
     let partitions = 0..entry.config.partitions;
     mutant::does(Mutant::ForgottenBeforeUnlink, || _ = store(shared, admin, name, None));
-    let removed = partition_dirs::remove(&shared.env, name, entry, partitions.clone())
+    let removed = mutant::unless(Mutant::CommitsNotForgotten, || shared.groups.forget_topic(name))
+        .and_then(|()| partition_dirs::remove(&shared.env, name, entry, partitions.clone()))
         .and_then(|()| store(shared, admin, name, None));
     free_slots(shared, entry.id, partitions);
     if let Err(error) = &removed {

@@ -10,6 +10,7 @@ mod adopting;
 mod appender;
 mod bitflip;
 mod child;
+mod committing;
 mod crew;
 mod deeds;
 mod dice;

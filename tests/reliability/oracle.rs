@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use ottla::inspect::Severity;
 use ottla::internals::{MemoryVfs, Vfs, open_on, salvage_on, verify_on};
-use ottla::{Broker, ErrorKind, ManualClock, Record, TopicConfig};
+use ottla::{Broker, ErrorKind, ManualClock, Record, Topic, TopicConfig};
 
+use crate::committing::goes_on_at;
 use crate::look::{check_positions, scan_and_look_up, values_of};
-use crate::service::NOON;
+use crate::service::{NOON, OFFSETS_TOPIC};
 use crate::support::{ROOT, options, tree};
-use crate::told::{End, Sent, Told, config, split};
+use crate::told::{End, Place, Sent, Told, config, split};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -74,13 +75,24 @@ fn check_records(broker: &Broker, told: &Told, end: End, what: &str) {
         };
         let found = scan_and_look_up(&partition, &what).unwrap_or_else(|error| panic!("{what}: {error}"));
         check_prefix(sent, &found, told.promised(place, end), &what);
+        check_commits(broker, place, sent, &what);
         let still = Sent { values: found, ..sent.clone() };
         check_positions(&partition, &still, &what);
     }
     let topics = broker.topics().unwrap();
-    let unknown = |name: &str| !told.topics.keys().any(|place| split(place).0 == name);
+    let unknown =
+        |name: &str| name != OFFSETS_TOPIC && !told.topics.keys().any(|place| split(place).0 == name);
     let made_up = topics.iter().find(|topic| unknown(topic.name()));
     assert!(made_up.is_none(), "{what}: {made_up:?} was never made, or deleted");
+}
+
+/// The group goes on where it has committed, and what that names is there.
+fn check_commits(broker: &Broker, place: Place, sent: &Sent, what: &str) {
+    let commits = &sent.commits;
+    if commits.acknowledged > 0 || !commits.unknown.is_empty() {
+        let offset = goes_on_at(broker, place).unwrap_or_else(|error| panic!("{what}, {commits:?}: {error}"));
+        assert!(commits.allow(offset), "{what}: the group goes on at {offset}, and has {commits:?}");
+    }
 }
 
 /// Whether a topic may not be there.
@@ -147,7 +159,12 @@ pub fn contents(broker: &Broker, what: &str) -> Contents {
         let values = topic.partitions().map(read).collect();
         (topic.name().to_owned(), (topic.config(), values))
     };
-    broker.topics().unwrap().into_iter().map(content).collect()
+    services(broker).into_iter().map(content).collect()
+}
+
+/// Every topic of the service's own.
+pub fn services(broker: &Broker) -> Vec<Topic> {
+    broker.topics().unwrap().into_iter().filter(|topic| topic.name() != OFFSETS_TOPIC).collect()
 }
 
 /// Whether the directory is ours, and nobody else's.

@@ -15,6 +15,8 @@ use crate::told::{End, Outcome, Place, Told, split};
 /// What the clock says at first.
 pub const NOON: i64 = 1_700_000_000_000;
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// Where groups commit.
+pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
 /// A program, its directory, and what it was told.
 pub struct Service {
@@ -98,6 +100,7 @@ impl Service {
             Step::Batch(place, sizes) => self.send_batch(place, sizes),
             Step::Expect(place, size) => self.expect(place, *size),
             Step::Await(place, size, panics) => self.await_one(place, *size, *panics),
+            Step::Commit(place) => self.commit(place),
             Step::Flush(topic) => self.flush(topic),
             Step::Sync(topic) => self.sync(topic),
             Step::Create(topic) => self.topic(topic).map(|_| ()),
@@ -313,6 +316,8 @@ impl Service {
             // What is not mended stays as it is.
             _ = self.broker.is_some().then(|| self.mend(place));
         }
+        let offsets = self.broker.as_ref().map(|broker| broker.topic(OFFSETS_TOPIC)?.partition(0));
+        _ = offsets.map(|offsets| offsets?.reopen());
     }
 
     /// The disk works again: everything can be read, and the directory be opened anew.

@@ -23,6 +23,8 @@ pub enum Step {
     Expect(Place, usize),
     /// Awaits a record, by a waker that panics or does not, while somebody ticks.
     Await(Place, usize, bool),
+    /// Joins the group, reads to the end, commits that, and leaves.
+    Commit(Place),
     /// Has everything written that was sent to a topic.
     Flush(Place),
     /// Has everything synced that was sent to a topic.

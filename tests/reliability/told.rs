@@ -47,6 +47,24 @@ pub struct Sent {
     pub batches: Vec<Range<usize>>,
     /// Places behind acknowledged records, each with the record before it.
     pub positions: Vec<(Position, Vec<u8>)>,
+    /// What the group has committed.
+    pub commits: Commits,
+}
+
+/// The commits of a partition, as offsets.
+#[derive(Clone, Debug, Default)]
+pub struct Commits {
+    /// The one that counts for certain, unless it is one of the next.
+    pub acknowledged: u64,
+    /// Those behind it of which nobody knows what became.
+    pub unknown: Vec<u64>,
+}
+
+impl Commits {
+    /// Whether the group may go on there.
+    pub fn allow(&self, offset: u64) -> bool {
+        offset == self.acknowledged || self.unknown.contains(&offset)
+    }
 }
 
 pub type Outcome = ottla::Result<()>;
@@ -145,6 +163,19 @@ impl Told {
                 self.take_back(place, numbers.start);
             }
             Err(_) => self.failures.indeterminate += 1,
+        }
+    }
+
+    /// What became of a commit. One that was acknowledged has made what it names durable.
+    pub fn committed(&mut self, place: Place, offset: u64, outcome: &Outcome) {
+        let sent = self.sent(place);
+        match outcome {
+            Ok(()) => {
+                sent.commits = Commits { acknowledged: offset, unknown: Vec::new() };
+                sent.synced = sent.synced.max(usize::try_from(offset).unwrap());
+            }
+            Err(error) if error.kind() == ErrorKind::NotWritten => {}
+            Err(_) => sent.commits.unknown.push(offset),
         }
     }
 

@@ -4,17 +4,29 @@ use ottla::Durability::{Os, Synced};
 use ottla::internals::CrashProfile::{Adversarial, Ordered, Prefix, Strict};
 
 use crate::step::Step::{
-    Await, Create, Delete, Expect, FailSync, Flush, Look, Mend, Overdue, PassInterval, Reopen, Sync, Tick,
+    Await, Commit, Create, Delete, Expect, FailSync, Flush, Look, Mend, Overdue, PassInterval, Reopen, Sync,
+    Tick,
 };
 use crate::step::{advance, alter, batch, leave, send};
 use crate::workload::{Left, Workload};
 
 /// All of them.
 pub fn workloads() -> Vec<Workload> {
-    [appending(), levels(), rolling(), topics(), altering(), failing(), lives(), recoveries(), takeovers()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        appending(),
+        levels(),
+        rolling(),
+        topics(),
+        altering(),
+        failing(),
+        lives(),
+        recoveries(),
+        takeovers(),
+        groups(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn appending() -> Vec<Workload> {
@@ -347,6 +359,23 @@ fn lives() -> Vec<Workload> {
             .after([send("a", &[300, 900]), send("os", &[700])], Left::Closed),
         Workload::new("goes on after a kill", [send("a", &[500]), Sync("os"), send("os", &[10]), Reopen])
             .after([send("a", &[300, 900]), send("os", &[700, 600])], Left::Killed),
+    ]
+}
+
+/// Groups that commit.
+fn groups() -> Vec<Workload> {
+    vec![
+        Workload::new("commits", [send("a", &[300]), Commit("a"), send("a", &[200]), Commit("a"), Look]),
+        Workload::new(
+            "commits what was not synced",
+            [send("os", &[300, 500]), Commit("os"), Reopen, Commit("os")],
+        ),
+        Workload::new(
+            "commits to a topic of the same name",
+            [send("a", &[90]), Commit("a"), Delete("a"), send("a", &[80]), Commit("a")],
+        ),
+        Workload::new("commits after a kill", [send("a", &[50]), Commit("a"), Reopen, Commit("a")])
+            .after([send("a", &[300, 900]), Commit("a"), send("a", &[100])], Left::Killed),
     ]
 }
 

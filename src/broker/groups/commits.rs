@@ -12,6 +12,7 @@ use crate::broker::shared::Shared;
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::{Committed, GroupError, GroupRecord, MemberId, OffsetCommitValue, TopicPartition};
 use crate::model::{Compression, Position};
+use crate::mutant::{self, Mutant};
 use crate::partition_log::{Assigned, IfFull, PartitionLog, Reach, Registration};
 
 /// Kafka: `offset.metadata.max.bytes`.
@@ -89,7 +90,7 @@ impl GroupCoordinator {
         shared.check_open()?;
         for offset in offsets {
             offset.check()?;
-            offset.log.wait_durable(offset.position.offset())?;
+            mutant::unless(Mutant::CommitBeforeData, || offset.log.wait_durable(offset.position.offset()))?;
         }
         let log = self.ensure_log(shared)?;
         loop {
@@ -125,6 +126,8 @@ impl GroupCoordinator {
         log: &Arc<PartitionLog>,
         offsets: &[OffsetToCommit],
     ) -> Result<PendingCommit> {
+        // A topic that was deleted meanwhile is forgotten under this lock, once and for all.
+        offsets.iter().try_for_each(|offset| offset.log.check_readable())?;
         let now = self.clock.now();
         let committed = |offset: &OffsetToCommit| Committed {
             offset: offset.position.offset(),
@@ -230,7 +233,8 @@ impl State {
 impl PendingCommit {
     /// Returns once the commit is on stable storage.
     pub fn wait(&self) -> Result<()> {
-        self.settled(self.log.wait(self.assigned, Reach::Durable))
+        let wait = || self.log.wait(self.assigned, Reach::Durable);
+        self.settled(mutant::unless(Mutant::CommitAckedBeforeSync, wait))
     }
 
     /// The same, at most so long.

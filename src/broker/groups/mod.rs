@@ -9,6 +9,7 @@ mod commits;
 mod coordinator;
 mod description;
 mod error;
+mod forgetting;
 mod mailbox;
 mod membership;
 mod offsets_topic;

@@ -53,7 +53,7 @@ impl Groups {
     }
 
     /// Reads the internal topic, unless that was done. A failure has changed nothing, and the next call tries again.
-    pub(super) fn load(&self) -> Result<()> {
+    pub fn load(&self) -> Result<()> {
         let _one_at_a_time = self.loading.lock();
         if self.groups.lock().is_some() {
             return Ok(());
