@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use ottla::inspect::Severity;
 use ottla::internals::{MemoryVfs, Vfs, open_on, salvage_on, verify_on};
-use ottla::{Broker, ErrorKind, ManualClock, Record, Topic, TopicConfig};
+use ottla::{Broker, ErrorKind, ManualClock, Record, TopicConfig};
 
 use crate::committing::goes_on_at;
 use crate::look::{check_positions, scan_and_look_up, values_of};
-use crate::service::{NOON, OFFSETS_TOPIC};
+use crate::service::NOON;
 use crate::support::{ROOT, options, tree};
 use crate::told::{End, Place, Sent, Told, config, split};
 
@@ -80,8 +80,7 @@ fn check_records(broker: &Broker, told: &Told, end: End, what: &str) {
         check_positions(&partition, &still, &what);
     }
     let topics = broker.topics().unwrap();
-    let unknown =
-        |name: &str| name != OFFSETS_TOPIC && !told.topics.keys().any(|place| split(place).0 == name);
+    let unknown = |name: &str| !told.topics.keys().any(|place| split(place).0 == name);
     let made_up = topics.iter().find(|topic| unknown(topic.name()));
     assert!(made_up.is_none(), "{what}: {made_up:?} was never made, or deleted");
 }
@@ -159,12 +158,7 @@ pub fn contents(broker: &Broker, what: &str) -> Contents {
         let values = topic.partitions().map(read).collect();
         (topic.name().to_owned(), (topic.config(), values))
     };
-    services(broker).into_iter().map(content).collect()
-}
-
-/// Every topic of the service's own.
-pub fn services(broker: &Broker) -> Vec<Topic> {
-    broker.topics().unwrap().into_iter().filter(|topic| topic.name() != OFFSETS_TOPIC).collect()
+    broker.topics().unwrap().into_iter().map(content).collect()
 }
 
 /// Whether the directory is ours, and nobody else's.

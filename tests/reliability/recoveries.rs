@@ -3,7 +3,7 @@
 use ottla::Record;
 use ottla::internals::{CrashProfile, MemoryVfs};
 
-use crate::oracle::{Contents, contents, open, services};
+use crate::oracle::{Contents, contents, open};
 use crate::service::end_process;
 use crate::told::Told;
 
@@ -56,7 +56,7 @@ pub fn cut_power_after_recovery(vfs: &MemoryVfs, told: &Told, seed: u64, what: &
         let what = format!("{what}, recovered, then the power");
         assert_eq!(recovered(&image.vfs, told, &what).0, contents(&broker, &what), "{what}");
     }
-    for topic in services(&broker) {
+    for topic in broker.topics().unwrap() {
         for partition in 0..topic.partition_count() {
             let record = Record::new("goes on").partition(partition);
             topic.producer().synced().send(record).unwrap().wait().unwrap();

@@ -16,7 +16,7 @@ use crate::told::{End, Outcome, Place, Told, split};
 pub const NOON: i64 = 1_700_000_000_000;
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Where groups commit.
-pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
+const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
 /// A program, its directory, and what it was told.
 pub struct Service {

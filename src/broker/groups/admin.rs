@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::commits::{OffsetToCommit, Published};
-use super::coordinator::{GroupCoordinator, State, record_of};
+use super::coordinator::{GroupCoordinator, State};
 use super::description::{GroupDescription, GroupMember, GroupPartition};
 use super::error::refused;
 use crate::broker::handle::Broker;
 use crate::broker::partition::Partition;
 use crate::broker::shared::Shared;
 use crate::error::Result;
-use crate::group::{Assignment, GroupError, GroupRecord, GroupState, TopicPartition};
-use crate::model::{Compression, Position, TopicName};
+use crate::group::{Assignment, GroupError, GroupState, TopicPartition};
+use crate::model::{Position, TopicName};
 use crate::partition_log::{Assigned, IfFull, PartitionLog, Reach};
 
 impl Broker {
@@ -162,7 +162,7 @@ impl GroupCoordinator {
             let state = &mut *self.state.lock();
             state.group.delete_check().map_err(|error| refused(&self.id, error))?;
             let appended = match log {
-                Some(log) => match self.append_tombstones(state, log) {
+                Some(log) => match self.append_tombstones(state.offsets.keys(), true, log) {
                     Err(error) if error.kind() == crate::error::ErrorKind::BufferExhausted => continue,
                     appended => Some((Arc::clone(log), appended?)),
                 },
@@ -171,17 +171,6 @@ impl GroupCoordinator {
             state.group.delete().map_err(|error| refused(&self.id, error))?;
             return Ok(appended);
         }
-    }
-
-    fn append_tombstones(&self, state: &State, log: &PartitionLog) -> Result<Assigned> {
-        let id = || Arc::clone(&self.id);
-        let commit = |partition: &TopicPartition| {
-            GroupRecord::OffsetCommit { group: id(), partition: partition.clone(), value: None }.encode()
-        };
-        let mut records = state.offsets.keys().map(commit).collect::<Result<Vec<_>>>()?;
-        records.push(GroupRecord::GroupMetadata { group: id(), value: None }.encode()?);
-        let records: Vec<_> = records.iter().map(|(key, _)| record_of(key, None)).collect();
-        log.append_batch(&records, Compression::None, IfFull::Fail)
     }
 }
 

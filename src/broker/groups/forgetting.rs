@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::coordinator::{GroupCoordinator, State, record_of};
 use super::registry::Groups;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::group::{GroupRecord, TopicPartition};
 use crate::model::{Compression, TopicName};
 use crate::partition_log::{Assigned, IfFull, PartitionLog, Reach};
@@ -21,12 +21,12 @@ impl Groups {
 impl GroupCoordinator {
     fn forget_topic(self: &Arc<Self>, topic: &TopicName) -> Result<()> {
         // What is under way is older.
-        self.settle_commits();
+        self.settle_commits()?;
         let Some(log) = self.log.get() else { return Ok(()) };
         let forgotten = loop {
             log.make_room(IfFull::Wait)?;
-            match self.append_tombstones(&mut self.state.lock(), log, topic) {
-                Err(error) if error.kind() == crate::error::ErrorKind::BufferExhausted => {}
+            match self.append_forgotten(&mut self.state.lock(), log, topic) {
+                Err(error) if error.kind() == ErrorKind::BufferExhausted => {}
                 appended => break appended?,
             }
         };
@@ -34,10 +34,10 @@ impl GroupCoordinator {
     }
 
     /// `None` if the group has committed nothing of the topic.
-    fn append_tombstones(
+    fn append_forgotten(
         &self,
         state: &mut State,
-        log: &Arc<PartitionLog>,
+        log: &PartitionLog,
         topic: &TopicName,
     ) -> Result<Option<Assigned>> {
         let is_of_it = |partition: &&TopicPartition| *partition.topic == *topic.as_str();
@@ -45,14 +45,28 @@ impl GroupCoordinator {
         if partitions.is_empty() {
             return Ok(None);
         }
-        let tombstone = |partition: &TopicPartition| {
-            let (group, partition) = (Arc::clone(&self.id), partition.clone());
-            GroupRecord::OffsetCommit { group, partition, value: None }.encode()
-        };
-        let encoded = partitions.iter().map(tombstone).collect::<Result<Vec<_>>>()?;
-        let records: Vec<_> = encoded.iter().map(|(key, value)| record_of(key, value.as_deref())).collect();
-        let assigned = log.append_batch(&records, Compression::None, IfFull::Fail)?;
+        let assigned = self.append_tombstones(partitions.iter(), false, log)?;
         partitions.iter().for_each(|partition| _ = state.offsets.remove(partition));
         Ok(Some(assigned))
+    }
+
+    /// Appends that nothing is committed of these partitions, and, of a group that ends, that there is none.
+    pub(super) fn append_tombstones<'a>(
+        &self,
+        partitions: impl Iterator<Item = &'a TopicPartition>,
+        ends_group: bool,
+        log: &PartitionLog,
+    ) -> Result<Assigned> {
+        let id = || Arc::clone(&self.id);
+        let commit = |partition: &TopicPartition| GroupRecord::OffsetCommit {
+            group: id(),
+            partition: partition.clone(),
+            value: None,
+        };
+        let group = ends_group.then(|| GroupRecord::GroupMetadata { group: id(), value: None });
+        let records = partitions.map(commit).chain(group).map(|record| record.encode());
+        let records = records.collect::<Result<Vec<_>>>()?;
+        let records: Vec<_> = records.iter().map(|(key, _)| record_of(key, None)).collect();
+        log.append_batch(&records, Compression::None, IfFull::Fail)
     }
 }
