@@ -117,8 +117,9 @@ mod sync;
 mod vfs;
 
 pub use broker::{
-    Batches, Broker, BrokerOptions, Follow, GroupDescription, GroupMember, GroupPartition, HandOver,
-    HandOverReport, HandedOver, Partition, PartitionRecovery, RecoveryReport, ScrubReport, Topic, UndoReport,
+    Batches, Broker, BrokerOptions, Follow, GroupDescription, GroupListing, GroupMember, GroupPartition,
+    HandOver, HandOverReport, HandedOver, Partition, PartitionRecovery, RecoveryReport, ScrubReport, Topic,
+    UndoReport,
 };
 pub use config::{Durability, TopicConfig};
 pub use consumer::{

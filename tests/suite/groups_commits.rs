@@ -274,17 +274,21 @@ fn a_commit_is_never_durable_before_the_records_that_it_names() {
     assert!(found > 100, "{found}");
 }
 
+fn names(broker: &Broker) -> Vec<String> {
+    broker.groups().unwrap().iter().map(|group| group.name().to_owned()).collect()
+}
+
 #[test]
 fn groups_are_listed_described_moved_and_deleted() {
     let (broker, orders, _) = place(2);
-    assert_eq!(broker.groups().unwrap(), [""; 0]);
+    assert_eq!(names(&broker), [""; 0]);
     fails(ErrorKind::GroupIdNotFound, broker.describe_group("billing"));
     fails(ErrorKind::GroupIdNotFound, broker.delete_group("billing"));
     send_all(&orders, ["a", "b"]).unwrap();
     let mut one = consumer(&broker);
     one.poll(NOW).unwrap();
     one.commit().unwrap();
-    assert_eq!(broker.groups().unwrap(), ["billing"]);
+    assert_eq!(names(&broker), ["billing"]);
     let description = broker.describe_group("billing").unwrap();
     assert_eq!(
         (description.state(), description.generation()),
@@ -301,7 +305,7 @@ fn groups_are_listed_described_moved_and_deleted() {
     assert_eq!(lags, [(Some(0), Some(member.id())), (Some(0), Some(member.id()))]);
     fails(ErrorKind::NonEmptyGroup, broker.delete_group("billing"));
     let back = (orders.partition(0).unwrap(), Position::new(1, None));
-    fails(ErrorKind::UnknownMemberId, broker.alter_group_offsets("billing", [back.clone()]));
+    fails(ErrorKind::NonEmptyGroup, broker.alter_group_offsets("billing", [back.clone()]));
     drop(one);
     broker.alter_group_offsets("billing", [back]).unwrap();
     let description = broker.describe_group("billing").unwrap();
@@ -310,7 +314,7 @@ fn groups_are_listed_described_moved_and_deleted() {
     // Of one that was there before it was deleted.
     let mut waiting = consumer(&broker);
     broker.delete_group("billing").unwrap();
-    assert_eq!(broker.groups().unwrap(), [""; 0]);
+    assert_eq!(names(&broker), [""; 0]);
     assert_eq!(waiting.poll(LONG).unwrap().len(), 2);
     waiting.commit().unwrap();
     assert_eq!(waiting.generation(), Some(1));
@@ -330,7 +334,7 @@ fn a_deleted_group_stays_deleted_and_the_others_stay() {
     broker.delete_group("billing").unwrap();
     drop((orders, broker));
     let broker = open();
-    assert_eq!(broker.groups().unwrap(), ["mailing"]);
+    assert_eq!(names(&broker), ["mailing"]);
     assert_eq!(consumer(&broker).poll(NOW).unwrap().len(), 2);
 }
 

@@ -7,16 +7,17 @@ use super::commits::{OffsetToCommit, Published};
 use super::coordinator::{GroupCoordinator, State};
 use super::description::{GroupDescription, GroupMember, GroupPartition};
 use super::error::refused;
+use super::listing::GroupListing;
 use crate::broker::handle::Broker;
 use crate::broker::partition::Partition;
 use crate::broker::shared::Shared;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::group::{Assignment, GroupError, GroupState, TopicPartition};
-use crate::model::{Position, TopicName};
+use crate::model::{Isolation, Position, Start, TopicName};
 use crate::partition_log::{Assigned, IfFull, PartitionLog, Reach};
 
 impl Broker {
-    /// The names of the groups that have members, or have committed something, sorted.
+    /// The groups that have members, or have committed something, sorted by their names.
     ///
     /// ```
     /// # let dir = std::env::temp_dir().join(format!("ottla-doc-groups-{}", std::process::id()));
@@ -27,7 +28,7 @@ impl Broker {
     /// let mut consumer = broker.consumer().group("billing").subscribe(["orders"])?;
     /// consumer.poll(Duration::from_secs(1))?;
     /// consumer.commit()?;
-    /// assert_eq!(broker.groups()?, ["billing"]);
+    /// assert_eq!(broker.groups()?[0].name(), "billing");
     ///
     /// let billing = broker.describe_group("billing")?;
     /// assert_eq!(billing.members().len(), 1);
@@ -38,12 +39,16 @@ impl Broker {
     ///
     /// # Errors
     /// [`Closed`](crate::ErrorKind::Closed); those of reading `__consumer_offsets`, for whoever first uses a group.
-    pub fn groups(&self) -> Result<Vec<String>> {
+    pub fn groups(&self) -> Result<Vec<GroupListing>> {
         let shared = self.shared();
         shared.check_open()?;
         shared.groups.load()?;
-        let known = shared.groups.loaded().into_iter().filter(|group| group.state.lock().is_known());
-        Ok(known.map(|group| group.id.to_string()).collect())
+        let listing = |group: Arc<GroupCoordinator>| {
+            let state = group.state.lock();
+            let name = Arc::clone(&group.id);
+            state.is_known().then(|| GroupListing { name, state: state.group.state() })
+        };
+        Ok(shared.groups.loaded().into_iter().filter_map(listing).collect())
     }
 
     /// The members of a group, and how far it has come.
@@ -60,8 +65,9 @@ impl Broker {
     /// Moves what a group without members has committed: to where its next consumers begin. A group that there is not is made.
     ///
     /// # Errors
-    /// [`UnknownMemberId`](crate::ErrorKind::UnknownMemberId) if the group has members;
-    /// [`OffsetOutOfRange`](crate::ErrorKind::OffsetOutOfRange) above the high watermark;
+    /// With nothing changed: [`NonEmptyGroup`](crate::ErrorKind::NonEmptyGroup) if the group has members;
+    /// [`OffsetOutOfRange`](crate::ErrorKind::OffsetOutOfRange) below the log start or above the high watermark;
+    /// [`LogTruncated`](crate::ErrorKind::LogTruncated) for a position below which something was taken back;
     /// [`InvalidGroupId`](crate::ErrorKind::InvalidGroupId) for an empty name; those of
     /// [`Consumer::commit`](crate::Consumer::commit).
     pub fn alter_group_offsets(
@@ -80,7 +86,17 @@ impl Broker {
         if offsets.is_empty() {
             return Ok(());
         }
-        group.commit(shared, None, &offsets)?.wait()
+        for offset in &offsets {
+            offset.log.resolve(Start::Resume(offset.position), Isolation::ReadUncommitted)?;
+        }
+        // To the coordinator whoever commits without being a member is one that it does not know.
+        let has_members = |error: Error| match error.kind() {
+            ErrorKind::UnknownMemberId | ErrorKind::RebalanceInProgress => {
+                refused(name, GroupError::NonEmptyGroup)
+            }
+            _ => error,
+        };
+        group.commit(shared, None, &offsets).map_err(has_members)?.wait()
     }
 
     /// Deletes a group, with what it has committed: consumers that are given its name begin anew.
@@ -92,7 +108,6 @@ impl Broker {
     pub fn delete_group(&self, name: &str) -> Result<()> {
         let shared = self.shared();
         let group = find(shared, name)?;
-        group.settle_commits()?;
         let tombstones = group.bury()?;
         shared.groups.remove(&group);
         match tombstones {
@@ -106,6 +121,9 @@ impl Broker {
 
 fn find(shared: &Shared, name: &str) -> Result<Arc<GroupCoordinator>> {
     shared.check_open()?;
+    if name.is_empty() {
+        return Err(refused(name, GroupError::InvalidGroupId));
+    }
     shared.groups.load()?;
     let found =
         shared.groups.loaded().into_iter().find(|group| *group.id == *name && group.state.lock().is_known());
@@ -153,17 +171,22 @@ impl GroupCoordinator {
     }
 
     /// Ends the group, and appends that nothing of it is left.
-    fn bury(&self) -> Result<Option<(Arc<PartitionLog>, Assigned)>> {
-        let log = self.log.get();
+    fn bury(self: &Arc<Self>) -> Result<Option<(Arc<PartitionLog>, Assigned)>> {
         loop {
+            self.settle_commits()?;
+            let log = self.log.get();
             if let Some(log) = log {
                 log.make_room(IfFull::Wait)?;
             }
             let state = &mut *self.state.lock();
             state.group.delete_check().map_err(|error| refused(&self.id, error))?;
+            if !state.in_flight.is_empty() {
+                // Of each that is published there has to be a tombstone.
+                continue;
+            }
             let appended = match log {
                 Some(log) => match self.append_tombstones(state.offsets.keys(), true, log) {
-                    Err(error) if error.kind() == crate::error::ErrorKind::BufferExhausted => continue,
+                    Err(error) if error.kind() == ErrorKind::BufferExhausted => continue,
                     appended => Some((Arc::clone(log), appended?)),
                 },
                 None => None,
