@@ -150,6 +150,12 @@ impl<'a> ConsumerRecord<'a> {
         self.record.value()
     }
 
+    /// The record without its place.
+    #[must_use]
+    pub fn view(&self) -> RecordView<'a> {
+        self.record
+    }
+
     /// The headers, in the order in which they were added.
     #[must_use]
     pub fn headers(&self) -> Headers<'a> {

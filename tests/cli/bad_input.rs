@@ -213,6 +213,68 @@ fn places_that_do_not_exist() {
 }
 
 #[test]
+fn groups_that_cannot_be() {
+    let place = place_with_topics("groups");
+    place.ok(&["consume", "t", "--group", "g"], "");
+    let reset = |args: &[&'static str]| [&["group", "reset-offsets", "g"], args].concat();
+    let resets = [
+        reset(&["--topic", "n", "--to", "latest"]),
+        reset(&["--topic", "t", "--partition", "7", "--to", "latest"]),
+        reset(&["--topic", "t", "--to", "4"]),
+        reset(&["--topic", "t", "--to", "4", "--dry-run"]),
+        reset(&["--topic", "two", "--to", "0"]),
+        reset(&["--topic", "t", "--to", "end"]),
+        reset(&["--topic", "t", "--to", "-1"]),
+        reset(&["--topic", "t"]),
+        reset(&["--to", "latest"]),
+    ];
+    let unknown = &["group \"G\"", "no such group", "case-sensitive", "`ottla group list`"][..];
+    let cases: [Case<'_>; 23] = [
+        (&["group", "describe", "G"], "", FAILED, unknown),
+        (&["group", "delete", "G"], "", FAILED, unknown),
+        (&["group", "export", "G"], "", FAILED, unknown),
+        (&["group", "describe", ""], "", USAGE, &["a value is required for '<GROUP>'"]),
+        (&["group", "delete", ""], "", USAGE, &["<GROUP>"]),
+        (&["group", "export", ""], "", USAGE, &["<GROUP>"]),
+        (&["group"], "", USAGE, &["Usage: "]),
+        (&resets[0], "", FAILED, &["no such topic", "topic n"]),
+        (&resets[1], "", FAILED, &["no such partition", "partition 7"]),
+        (&resets[2], "", FAILED, &["begins at 0 and ends before 3", "topic describe"]),
+        (&resets[3], "", FAILED, &["begins at 0 and ends before 3"]),
+        (&resets[4], "", FAILED, &["2 partitions", "--partition"]),
+        (&resets[5], "", USAGE, &["earliest, latest, an offset, or a time"]),
+        (&resets[6], "", USAGE, &["'-1'"]),
+        (&resets[7], "", USAGE, &["--to <PLACE>"]),
+        (&resets[8], "", USAGE, &["--topic <TOPIC>"]),
+        (&["consume", "n", "--group", "g"], "", FAILED, &["no such topic", "topic n"]),
+        (&["consume", "t", "--group", ""], "", USAGE, &["--group <GROUP>"]),
+        (&["consume", "t", "--group", "g", "--offset", "1"], "", USAGE, &["cannot be used with"]),
+        (&["consume", "t", "--group", "g", "--timestamp", "1"], "", USAGE, &["cannot be used with"]),
+        (&["consume", "t", "--group", "g", "--from-beginning"], "", USAGE, &["cannot be used with"]),
+        (&["consume", "t", "--group", "g", "--partition", "0"], "", USAGE, &["cannot be used with"]),
+        (&["consume", "t", "--group", "g", "--read-only"], "", USAGE, &["cannot be used with"]),
+    ];
+    refused(&place, &cases);
+}
+
+#[test]
+fn groups_of_a_directory_in_use() {
+    let place = place_with_topics("groups-in-use");
+    let _broker = Broker::open(place.data()).unwrap();
+    let holder = format!("in use by process {}", std::process::id());
+    let says = &[&*holder][..];
+    let cases: [Case<'_>; 6] = [
+        (&["consume", "t", "--group", "g"], "", FAILED, says),
+        (&["group", "list"], "", FAILED, says),
+        (&["group", "describe", "g"], "", FAILED, says),
+        (&["group", "reset-offsets", "g", "--topic", "t", "--to", "latest"], "", FAILED, says),
+        (&["group", "delete", "g"], "", FAILED, says),
+        (&["group", "export", "g"], "", FAILED, says),
+    ];
+    refused(&place, &cases);
+}
+
+#[test]
 fn directories_that_are_not_ours() {
     let place = Place::new("foreign");
     let make = |path: &str| {

@@ -246,7 +246,7 @@ fn transactions_are_consumed_at_both_levels() {
     assert_eq!(consume(&[&uncommitted[..], &["--offset", "-1"]].concat()), "8 ");
 }
 
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

@@ -3,6 +3,7 @@
 mod bad_input;
 mod commands;
 mod exchange;
+mod groups;
 mod inspecting;
 mod read_only;
 mod streams;

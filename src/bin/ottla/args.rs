@@ -7,6 +7,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use ottla::{Durability, Isolation, Offset, PartitionId, Timestamp};
 
 use crate::format::Format;
+use crate::group_args::Group;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -38,6 +39,7 @@ Examples:
   ottla consume orders --format '%t-%p@%o %T %h %k=%s\\n'
   ottla consume orders --json | jq .value
   ottla consume orders --isolation read_uncommitted    # of transactions that were aborted, too
+  ottla consume orders --group billing                 # goes on where the group has left off
   ottla consume orders --read-only                     # around what is damaged, and nothing is repaired
 
 Format:
@@ -120,6 +122,9 @@ pub enum Command {
     Produce(Produce),
     /// Print the records of a topic, from its start to its end
     Consume(Consume),
+    /// List, describe, move, delete and export consumer groups
+    #[command(subcommand)]
+    Group(Group),
     /// Take over the log directory of a stopped Kafka broker, or give it back
     Adopt(Adopt),
     /// Put a topic into the log directory of a stopped Kafka broker that has created it
@@ -202,6 +207,11 @@ pub struct Consume {
 
     #[command(flatten)]
     pub start: Start,
+
+    /// As a member of this consumer group: from where it has left off, or the log start, and what is printed is committed
+    #[arg(long, value_name = "GROUP", value_parser = clap::builder::NonEmptyStringValueParser::new(),
+          conflicts_with_all = ["from_beginning", "offset", "timestamp", "partition", "read_only"])]
+    pub group: Option<String>,
 
     #[command(flatten)]
     pub reading: Reading,
@@ -349,7 +359,7 @@ fn durability(text: &str) -> Result<Durability, String> {
     text.parse().map_err(|error: ottla::Error| error.to_string())
 }
 
-fn timestamp(text: &str) -> Result<Timestamp, &'static str> {
+pub fn timestamp(text: &str) -> Result<Timestamp, &'static str> {
     const EXPECTS: &str = "it takes milliseconds since 1970, or a time as 2026-01-31T12:00:00Z";
     if let Ok(millis) = text.parse::<u64>() {
         return Timestamp::try_from(millis).map_err(|_| EXPECTS);

@@ -6,12 +6,16 @@ use ottla::{ErrorKind, Isolation, Offset, Partition, PartitionId, RecordBatch, R
 
 use crate::args::{Consume, Place};
 use crate::failure::Failure;
+use crate::group_reader;
 use crate::json;
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::session::{Missing, Session};
 
 pub fn run(args: &Consume, session: &Session, output: Output) -> Result<(), Failure> {
+    if let Some(group) = &args.group {
+        return group_reader::run(args, group, session, output);
+    }
     session.with(Missing::IsAnError, |broker| {
         let topic = broker.topic(&args.topic)?;
         let partitions = partitions(&topic, args)?;
@@ -58,7 +62,7 @@ pub fn start(args: &Consume, log_start: Offset, end: Offset) -> Start {
 }
 
 /// Behind the last record that is printed.
-fn end(args: &Consume, partition: &Partition) -> Offset {
+pub fn end(args: &Consume, partition: &Partition) -> Offset {
     match args.isolation {
         Isolation::ReadCommitted => partition.last_stable_offset(),
         Isolation::ReadUncommitted => partition.high_watermark(),
@@ -103,11 +107,22 @@ impl<W: Write> Printer<'_, W> {
             if self.is_done() {
                 return Ok(());
             }
-            self.print(place, &record).map_err(Failure::writing)?;
-            self.printed += 1;
+            self.print_one(place, &record)?;
         }
         self.progress.show(self.printed, "");
         Ok(())
+    }
+
+    pub fn print_one(&mut self, place: (&str, PartitionId), record: &RecordView<'_>) -> Result<(), Failure> {
+        self.print(place, record).map_err(Failure::writing)?;
+        self.printed += 1;
+        Ok(())
+    }
+
+    /// Hands over what was printed.
+    pub fn flush(&mut self) -> Result<(), Failure> {
+        self.progress.show(self.printed, "");
+        self.out.flush().map_err(Failure::writing)
     }
 
     /// What was read before an error is printed.

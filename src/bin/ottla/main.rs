@@ -11,6 +11,9 @@ mod failure;
 mod fields;
 mod finding;
 mod format;
+mod group;
+mod group_args;
+mod group_reader;
 mod hand_over;
 mod intake;
 mod items;
@@ -69,6 +72,7 @@ fn run(args: &Args, output: Output) -> Result<Outcome, Failure> {
         Command::Topic(command) => topic::run(command, &session, output)?,
         Command::Produce(produce) => produce::run(produce, &session, output)?,
         Command::Consume(consume) => consume::run(consume, &session, output)?,
+        Command::Group(command) => group::run(command, &session, output)?,
         Command::Adopt(adopt) => adopt::run(adopt, output)?,
         Command::HandOver(hand_over) => hand_over::run(hand_over, &args.dir, output)?,
         Command::Dump(dump) => return dump::run(dump, output),
