@@ -20,6 +20,7 @@ mod giving_back;
 mod group_coordinator;
 mod groups;
 mod groups_commits;
+mod groups_described;
 mod groups_random;
 mod groups_rebalance;
 mod growing;
