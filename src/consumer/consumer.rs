@@ -94,6 +94,10 @@ impl Consumer {
     /// zero it does not wait, and so hands out only what can be read already. If every partition is
     /// [paused](Self::pause), it only waits.
     ///
+    /// Of a consumer in a [group](super::ConsumerBuilder::group) it is the poll that takes part in the group: that joins it, gives
+    /// partitions back, takes others over, and tells its [listener](Self::set_rebalance_listener). While it waits the group
+    /// wakes it.
+    ///
     /// # Errors
     /// [`CorruptMessage`](crate::ErrorKind::CorruptMessage) and other failures of reading: the position stays,
     /// and the next poll tries again at once: [pause](Self::pause), or [unassign](Self::unassign), the partition that the
@@ -101,7 +105,9 @@ impl Consumer {
     /// taken back when the partition was [reopened](Partition::reopen): until a [`seek`](Self::seek). [`Wakeup`](crate::ErrorKind::Wakeup) if a
     /// [handle](Self::wakeup_handle) has asked for it. [`Closed`](crate::ErrorKind::Closed);
     /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition) once an assigned topic was
-    /// deleted.
+    /// deleted. In a group also [`OffsetOutOfRange`](ErrorKind::OffsetOutOfRange) for a commit that can no longer be read from, until a
+    /// [`seek`](Self::seek); [`InconsistentGroupProtocol`](ErrorKind::InconsistentGroupProtocol);
+    /// [`ListenerPanicked`](ErrorKind::ListenerPanicked); what kept the group from being written.
     pub fn poll(&mut self, timeout: Duration) -> Result<ConsumerRecords> {
         let deadline = self.clock.monotonic().saturating_add(timeout);
         let polled = self.begin_poll().and_then(|()| self.poll_until(deadline));
@@ -213,6 +219,26 @@ impl Consumer {
     /// assigned.
     pub fn lag(&self, partition: &Partition) -> Result<u64> {
         Ok(self.require(partition)?.lag())
+    }
+
+    /// Whether everything was handed out that can be read now of what is assigned; true of a consumer that is assigned nothing.
+    ///
+    /// ```
+    /// # let dir = std::env::temp_dir().join(format!("ottla-doc-caught-up-{}", std::process::id()));
+    /// # use {ottla::{Broker, Record, TopicConfig}, std::time::Duration};
+    /// # let broker = Broker::open(&dir)?;
+    /// # let orders = broker.ensure_topic("orders", TopicConfig::new())?;
+    /// orders.producer().send(Record::new("paid"))?.wait()?;
+    /// let mut consumer = broker.consumer().assign(orders.partitions())?;
+    /// while !consumer.is_caught_up() {
+    ///     consumer.poll(Duration::ZERO)?;
+    /// }
+    /// # drop((consumer, orders, broker)); std::fs::remove_dir_all(&dir).ok();
+    /// # Ok::<(), ottla::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_caught_up(&self) -> bool {
+        self.assigned.iter().all(|assigned| assigned.lag() == 0)
     }
 
     /// Polls hand out nothing of these partitions until [`resume`](Self::resume): they are neither read nor waited

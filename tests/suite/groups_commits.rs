@@ -112,6 +112,41 @@ fn who_does_not_poll_for_too_long_is_out_and_cannot_commit_and_joins_again() {
 }
 
 #[test]
+fn who_polls_now_and_then_stays_a_member_and_an_idle_group_is_rarely_looked_after() {
+    let (broker, _, clock) = place(2);
+    let (mut one, mut two) = (consumer(&broker), consumer(&broker));
+    settle(&mut [&mut one, &mut two]);
+    let generation = (one.generation(), two.generation());
+    let mut looks = 0;
+    for _ in 0..5 {
+        let mut passed = Duration::ZERO;
+        while passed < Duration::from_secs(299) {
+            let next = broker
+                .tick()
+                .unwrap()
+                .expect("the group is looked after")
+                .min(Duration::from_secs(299) - passed);
+            clock.advance(next);
+            passed += next;
+            looks += 1;
+        }
+        settle(&mut [&mut one, &mut two]);
+    }
+    assert_eq!((one.generation(), two.generation()), generation);
+    assert!(one.is_caught_up());
+    assert!(looks < 5 * 40, "{looks} times in 25 minutes");
+    drop((one, two));
+    // What was written is synced, and then nobody is there to be looked after.
+    let left = (0..20).find_map(|_| {
+        broker.tick().unwrap().map_or(Some(()), |next| {
+            clock.advance(next);
+            None
+        })
+    });
+    assert!(left.is_some(), "an empty group is looked after");
+}
+
+#[test]
 fn a_record_from_before_the_partition_was_anothers_is_not_committed() {
     let (broker, orders, clock) = place(1);
     send_all(&orders, ["a", "b"]).unwrap();
