@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::description::{GroupDescription, GroupMember, GroupPartition};
+use crate::model::Position;
 
 /// A line for the group, a table of its partitions, and one of its members, if it has any; `-` stands for what is not there.
 ///
 /// ```text
-/// Group: billing	State: Stable	Generation: 1	Assignor: cooperative-sticky	Members: 1
+/// Group: billing    State: Stable    Generation: 1    Assignor: cooperative-sticky    Members: 1
 ///
 /// GROUP    TOPIC   PARTITION  CURRENT-OFFSET  LOG-END-OFFSET  LAG  CONSUMER-ID  HOST         CLIENT-ID
 /// billing  orders  0          3               5               2    ottla-1f0c…  /in-process  ottla
@@ -46,7 +47,7 @@ fn partition_row(group: &GroupDescription, partition: &GroupPartition) -> Row<9>
         ("GROUP", group.name().to_owned()),
         ("TOPIC", partition.topic().to_owned()),
         ("PARTITION", partition.partition().to_string()),
-        ("CURRENT-OFFSET", number(partition.committed().map(|position| position.offset()))),
+        ("CURRENT-OFFSET", number(partition.committed().map(Position::offset))),
         ("LOG-END-OFFSET", number(partition.high_watermark())),
         ("LAG", number(partition.lag())),
         ("CONSUMER-ID", of_member(GroupMember::id)),
