@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ottla::{Broker, Consumer, ErrorKind, Record, TopicConfig, WakeupHandle};
+use ottla::{Broker, Consumer, ErrorKind, GroupPartition, Record, TopicConfig, WakeupHandle};
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -102,7 +102,7 @@ fn main() -> Outcome<()> {
     let broker = Broker::open(&dir)?;
     let lag = |broker: &Broker| -> Outcome<u64> {
         let group = broker.describe_group("mailing")?;
-        Ok(group.partitions().iter().filter_map(|partition| partition.lag()).sum())
+        Ok(group.partitions().iter().filter_map(GroupPartition::lag).sum())
     };
     println!("  {} jobs wait.", lag(&broker)?);
     let shares = pool(&broker, &done, |done| done.jobs.lock().unwrap().len() == JOBS as usize)?;

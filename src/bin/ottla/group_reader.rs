@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ottla::{Broker, Consumer, ErrorKind, OffsetAndMetadata, PartitionId, Position, Topic};
+use ottla::{
+    Broker, Consumer, ErrorKind, GroupDescription, GroupPartition, OffsetAndMetadata, PartitionId, Position,
+    Topic,
+};
 
 use crate::args::Consume;
 use crate::consume::{Printer, end};
@@ -33,9 +36,9 @@ fn lag(args: &Consume, broker: &Broker, group: &str, topic: &Topic) -> Result<u6
         described => Some(described?),
     };
     let committed = |id: PartitionId| {
-        let mut partitions = description.iter().flat_map(ottla::GroupDescription::partitions);
+        let mut partitions = description.iter().flat_map(GroupDescription::partitions);
         let found = partitions.find(|state| state.topic() == topic.name() && state.partition() == id);
-        found.and_then(ottla::GroupPartition::committed).map(Position::offset)
+        found.and_then(GroupPartition::committed).map(Position::offset)
     };
     let lag = topic.partitions().map(|partition| {
         let start = committed(partition.id()).unwrap_or_else(|| partition.log_start_offset());
