@@ -41,6 +41,7 @@
 //! | begin at a time | [`Start::Time`] |
 //! | read on as records come | [`Batches::follow`] |
 //! | read several partitions, and wait for more | [`Consumer`] |
+//! | share the records of topics among consumers, and remember how far they came | [`ConsumerBuilder::group`], [`Consumer::commit`] |
 //! | go on after a disk had a bad moment | [`Partition::reopen`] |
 //! | compress | [`Compression`], [`Producer::compression`] (features `gzip`, `snappy`, `lz4`, `zstd`) |
 //! | read what Kafka's producers wrote in transactions | [`Isolation`] |
@@ -72,7 +73,7 @@
 //!
 //! # What it does not do yet
 //!
-//! Retention, compaction, consumer groups, transactions of its own and an async stream of a consumer's records are not there.
+//! Retention, compaction, transactions of its own and an async stream of a consumer's records are not there.
 //! It runs on Linux.
 //!
 //! # From async code
