@@ -91,6 +91,8 @@ impl FromStr for To {
             _ if text.bytes().all(|byte| byte.is_ascii_digit()) => {
                 Start::At(text.parse::<Offset>().map_err(|_| EXPECTS)?)
             }
+            // A number with a sign is neither.
+            _ if text.starts_with(['+', '-']) => return Err(EXPECTS),
             _ => Start::Time(crate::args::timestamp(text).map_err(|_| EXPECTS)?),
         }))
     }
