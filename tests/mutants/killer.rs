@@ -32,7 +32,7 @@ pub fn killer(mutant: Mutant) -> Killer {
         Mutant::OffsetsNotTakenBack => Check("not_written"),
         Mutant::RollWithoutSync => Suite("sim_crash:rolls"),
         Mutant::SegmentNameNotSynced => Suite("sim_crash:rolls"),
-        Mutant::SealNotSynced => Suite("sim_crash:lives"),
+        Mutant::SealNotSynced => Suite("sim_crash:closes"),
         Mutant::StaleIndexTrusted => Suite("rot"),
         Mutant::CrcNotChecked => Suite("bitflip"),
         Mutant::LengthTrusted => Suite("rot"),

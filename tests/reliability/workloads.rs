@@ -348,10 +348,8 @@ fn failing() -> Vec<Workload> {
 
 fn lives() -> Vec<Workload> {
     vec![
-        Workload::new(
-            "lives",
-            [send("a", &[300]), send("os", &[300, 200, 250]), Reopen, send("a", &[900]), Reopen],
-        ),
+        Workload::new("lives", [send("a", &[300]), Reopen, send("a", &[900]), Reopen]),
+        Workload::new("closes", [send("os", &[300, 200, 250]), Reopen]),
         Workload::new("opened and closed", [Reopen, Reopen]),
         Workload::new("a life without a record", [Reopen, Create("b"), Reopen, Look])
             .after([send("a", &[300, 900])], Left::Closed),
