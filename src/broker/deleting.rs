@@ -53,7 +53,14 @@ fn delete_alone(shared: &Shared, name: &TopicName) -> Result<()> {
 pub fn remove(shared: &Shared, admin: &mut Admin, name: &TopicName, entry: &TopicEntry) -> Result<()> {
     let partitions = 0..entry.config.partitions;
     mutant::does(Mutant::ForgottenBeforeUnlink, || _ = store(shared, admin, name, None));
-    let removed = mutant::unless(Mutant::CommitsNotForgotten, || shared.groups.forget_topic(name))
+    // Of one that was never live nothing is committed.
+    let forgotten = match entry.state {
+        TopicState::Deleting => {
+            mutant::unless(Mutant::CommitsNotForgotten, || shared.groups.forget_topic(name))
+        }
+        _ => Ok(()),
+    };
+    let removed = forgotten
         .and_then(|()| partition_dirs::remove(&shared.env, name, entry, partitions.clone()))
         .and_then(|()| store(shared, admin, name, None));
     free_slots(shared, entry.id, partitions);

@@ -220,12 +220,13 @@ impl Broker {
         Ok(found)
     }
 
-    /// Deletes a topic with all its records. Handles to it get
-    /// [`UnknownTopicOrPartition`](ErrorKind::UnknownTopicOrPartition) from then on.
+    /// Deletes a topic with all its records, and what groups have committed of it: one of the same name begins anew. Handles to
+    /// it get [`UnknownTopicOrPartition`](ErrorKind::UnknownTopicOrPartition) from then on.
     ///
     /// # Errors
-    /// [`UnknownTopicOrPartition`](ErrorKind::UnknownTopicOrPartition); [`Closed`](ErrorKind::Closed); a
-    /// failure of the file system, after which the next opening finishes the deletion.
+    /// With nothing changed: [`UnknownTopicOrPartition`](ErrorKind::UnknownTopicOrPartition); [`Closed`](ErrorKind::Closed);
+    /// [`InvalidTopic`](ErrorKind::InvalidTopic) for an internal one; those of reading `__consumer_offsets`. Else a failure of
+    /// the file system, after which the next opening finishes the deletion.
     pub fn delete_topic(&self, name: &str) -> Result<()> {
         deleting::delete(&self.shared, name)
     }

@@ -94,8 +94,9 @@ impl Consumer {
     }
 
     fn join(&mut self, group: &mut Subscribed) -> Result<()> {
-        let revoked = if group.is_cooperative() { Ok(()) } else { self.revoke(group, |_| true) };
+        let mut revoked = Ok(());
         if !group.is_cooperative() {
+            revoked = self.revoke(group, |_| true);
             group.untaken.clear();
         }
         let owned = self.assigned.iter().map(Assigned::name).chain(group.untaken.keys().cloned()).collect();

@@ -73,7 +73,6 @@ impl CommittedOffsets {
     }
 
     /// A group of which something is known.
-    #[cfg(any(test, feature = "test-util"))]
     pub fn group(&self, group: &str) -> Option<&CommittedGroup> {
         self.groups.get(group)
     }

@@ -83,6 +83,12 @@ impl PartitionLog {
         Poll::Pending
     }
 
+    /// The outcome, if there is one by now; nobody is asked for it.
+    pub fn known_outcome(&self, record: Assigned, reach: Reach) -> Option<Result<()>> {
+        let state = self.commit.state.lock();
+        self.outcome(&state, record, self.at_least(reach))
+    }
+
     /// Nobody waits there any more.
     pub fn forget(&self, registration: &mut Option<Registration>) {
         if let Some(registration) = registration.take() {

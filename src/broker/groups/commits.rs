@@ -140,6 +140,7 @@ impl GroupCoordinator {
         let encoded = encoded.collect::<Result<Vec<_>>>()?;
         let records: Vec<_> = encoded.iter().map(|(key, value)| record_of(key, value.as_deref())).collect();
         let assigned = log.append_batch(&records, Compression::None, IfFull::Fail)?;
+        state.settle_known();
         state.in_flight.push(InFlight { log: Arc::clone(log), assigned, commits });
         Ok(PendingCommit { coordinator: Arc::clone(self), log: Arc::clone(log), assigned })
     }
@@ -198,15 +199,7 @@ impl GroupCoordinator {
         let state = &mut *self.state.lock();
         let Some(at) = state.in_flight.iter().position(|commit| commit.assigned == assigned) else { return };
         let commit = state.in_flight.remove(at);
-        match outcome {
-            Ok(()) => {
-                let at = assigned.offset;
-                for (partition, committed) in commit.commits {
-                    state.publish(partition, Published { committed, at });
-                }
-            }
-            Err(error) => state.is_stale |= error.kind() != ErrorKind::NotWritten,
-        }
+        state.take_in(commit, outcome);
     }
 
     /// The log of the group; the internal topic is made if there is none.
@@ -221,6 +214,27 @@ impl GroupCoordinator {
 }
 
 impl State {
+    /// Takes in what is known by now of the first commits: whoever has made them may never ask.
+    fn settle_known(&mut self) {
+        let known = |commit: &InFlight| commit.log.known_outcome(commit.assigned, Reach::Durable);
+        while let Some(outcome) = self.in_flight.first().and_then(known) {
+            let commit = self.in_flight.remove(0);
+            self.take_in(commit, &outcome);
+        }
+    }
+
+    fn take_in(&mut self, commit: InFlight, outcome: &Result<()>) {
+        match outcome {
+            Ok(()) => {
+                let at = commit.assigned.offset;
+                for (partition, committed) in commit.commits {
+                    self.publish(partition, Published { committed, at });
+                }
+            }
+            Err(error) => self.is_stale |= error.kind() != ErrorKind::NotWritten,
+        }
+    }
+
     /// The newest record counts, in whatever order it is heard of them.
     fn publish(&mut self, partition: TopicPartition, published: Published) {
         let known = self.offsets.get(&partition);
@@ -258,5 +272,34 @@ impl PendingCommit {
     fn settled(&self, outcome: Result<()>) -> Result<()> {
         self.coordinator.settle(self.assigned, &outcome);
         outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::broker::Broker;
+    use crate::config::TopicConfig;
+    use crate::vfs::MemoryVfs;
+
+    #[test]
+    fn commits_that_nobody_waits_for_do_not_pile_up() {
+        let options = Broker::options().background(false).reserve_bytes(0);
+        let broker = options.open_with(Arc::new(MemoryVfs::new()), Path::new("/data")).unwrap();
+        let orders = broker.create_topic("orders", TopicConfig::new()).unwrap();
+        let log = Arc::clone(orders.partition(0).unwrap().log());
+        let shared = broker.shared();
+        let group = shared.groups.coordinator(shared, "billing").unwrap();
+        for number in 0..50 {
+            let metadata = number.to_string().into();
+            let offset = OffsetToCommit { log: Arc::clone(&log), position: Position::new(0, None), metadata };
+            drop(group.commit(shared, None, &[offset]).unwrap());
+            assert_eq!(group.state.lock().in_flight.len(), 1, "after {number} others");
+            group.ensure_log(shared).unwrap().flush(Reach::Durable).unwrap();
+        }
+        let orders = TopicPartition::new(Arc::clone(log.topic()), 0);
+        assert_eq!(&*group.committed(&orders).unwrap().unwrap().metadata, "49");
     }
 }

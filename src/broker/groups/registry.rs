@@ -22,7 +22,7 @@ use crate::sync::Mutex;
 pub struct Groups {
     pub(super) clock: Clock,
     topics: Arc<Topics>,
-    pub(super) groups: Mutex<Option<BTreeMap<Arc<str>, Arc<GroupCoordinator>>>>,
+    pub(super) groups: Mutex<Option<Coordinators>>,
     /// Held while the internal topic is read.
     loading: Mutex<()>,
     /// Gone once the broker is closed.

@@ -40,11 +40,10 @@ impl Replayed {
 
     /// What a group has committed.
     pub fn offsets_of(&self, id: &Arc<str>) -> BTreeMap<TopicPartition, Published> {
-        let known = self.groups().find(|(known, _)| *known == id);
         let published = |(partition, committed): (&TopicPartition, &Committed)| {
             let at = self.places.get(&(Arc::clone(id), partition.clone())).copied().unwrap_or_default();
             (partition.clone(), Published { committed: committed.clone(), at })
         };
-        known.into_iter().flat_map(|(_, known)| known.offsets.iter().map(published)).collect()
+        self.committed.group(id).into_iter().flat_map(|known| known.offsets.iter().map(published)).collect()
     }
 }
