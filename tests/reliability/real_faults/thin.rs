@@ -44,7 +44,7 @@ pub fn full(size: Size, dice: &mut Dice, figures: &mut Figures) -> Result<(), St
                 figures.add("openings refused on a full disk", 1);
             }
             memory.resize(3 + life);
-            check(&dir, &mut ledger, Stop::Kill, dice.below(2) == 0);
+            check(&dir, &mut ledger, Stop::KillWithoutRoom, dice.below(2) == 0);
         }
         figures.add("disks filled", 1);
         figures.add("records not written", ledger.not_written);
