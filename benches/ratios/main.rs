@@ -5,10 +5,13 @@
 //! `-- NAME` takes only the rows whose name has that in it. It ends with 0 whatever they are.
 
 mod append;
+mod blocked;
+mod commit;
 mod hand_over;
 mod pipelined;
 mod raw;
 mod read;
+mod rebalance;
 mod reopen;
 mod roll;
 mod row;
@@ -35,8 +38,18 @@ fn main() -> Outcome<()> {
     }
     println!("row | ours | raw | ratio (median, spread) | floor | ok or SHORT");
     let mut lines = Vec::new();
-    let rows =
-        [append::ROWS, pipelined::ROWS, spread::ROWS, roll::ROWS, read::ROWS, hand_over::ROWS, reopen::ROWS];
+    let rows = [
+        append::ROWS,
+        pipelined::ROWS,
+        spread::ROWS,
+        roll::ROWS,
+        read::ROWS,
+        hand_over::ROWS,
+        reopen::ROWS,
+        blocked::ROWS,
+        rebalance::ROWS,
+        commit::ROWS,
+    ];
     for row in rows.into_iter().flatten().filter(|row| row.name.contains(&only)) {
         let measured = row.measure(rounds)?;
         println!("{measured}");

@@ -3,7 +3,8 @@
 use crate::Outcome;
 use crate::workplace::Workplace;
 
-/// Two ways to do the same, each returning how much of `unit` it does in a second.
+/// Two ways to do the same, each returning how much of `unit` it does in a second, or, where that is one of time, how much of
+/// it it takes.
 pub struct Row {
     pub name: &'static str,
     pub unit: &'static str,
@@ -13,6 +14,15 @@ pub struct Row {
 }
 
 impl Row {
+    fn is_of_time(&self) -> bool {
+        matches!(self.unit, "µs" | "ms")
+    }
+
+    /// How many times as fast ours is.
+    fn ratio(&self, ours: f64, raw: f64) -> f64 {
+        if self.is_of_time() { raw / ours } else { ours / raw }
+    }
+
     pub fn measure(&self, rounds: usize) -> Outcome<Measured<'_>> {
         let mut pairs = Vec::new();
         for _ in 0..rounds.max(1) {
@@ -21,13 +31,13 @@ impl Row {
             let raw = (self.raw)(&Workplace::new()?)?;
             pairs.push((ours, raw));
         }
-        let sorted = |value: fn(&(f64, f64)) -> f64| {
+        let sorted = |value: &dyn Fn(&(f64, f64)) -> f64| {
             let mut values: Vec<f64> = pairs.iter().map(value).collect();
             values.sort_by(f64::total_cmp);
             values
         };
         let (ours, raw, ratios) =
-            (sorted(|pair| pair.0), sorted(|pair| pair.1), sorted(|pair| pair.0 / pair.1));
+            (sorted(&|pair| pair.0), sorted(&|pair| pair.1), sorted(&|pair| self.ratio(pair.0, pair.1)));
         Ok(Measured {
             row: self,
             ours: ours[ours.len() / 2],
@@ -75,9 +85,10 @@ impl std::fmt::Display for Measured<'_> {
         let Row { name, unit, floor, .. } = self.row;
         let floor = floor.map_or("-".to_owned(), |floor| floor.to_string());
         let (least, most) = self.spread;
+        let digits = usize::from(self.row.is_of_time());
         write!(
             f,
-            "{name} | {:.0} {unit} | {:.0} {unit} | {:.2} ({least:.2} to {most:.2}) | {floor} | {}",
+            "{name} | {:.digits$} {unit} | {:.digits$} {unit} | {:.2} ({least:.2} to {most:.2}) | {floor} | {}",
             self.ours,
             self.raw,
             self.ratio,

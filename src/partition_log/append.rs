@@ -110,13 +110,19 @@ impl PartitionLog {
 
     /// How soon what has gathered is to leave, if nobody has been asked for that yet.
     fn asks(&self, appends: &Appends) -> Option<Soon> {
-        let is_wanted = self.context.has_crew && self.listeners.has_any();
-        let soon = match appends.accumulator.is_full() {
-            _ if is_wanted => Soon::Now,
-            true => Soon::Full,
-            false => Soon::Lingering,
-        };
+        let soon = if appends.accumulator.is_full() { Soon::Full } else { Soon::Lingering };
         self.urgency.raise(soon).then_some(soon)
+    }
+
+    /// The sender of a record does not wait for it: if it is not visible yet and readers wait at the end, others are to lead
+    /// now. A sender who does wait leads itself, and anybody who was woken for that before would only be in its way.
+    pub fn hasten(&self, record: Assigned) {
+        let is_wanted = self.context.has_crew && self.listeners.has_any();
+        if is_wanted && record.offset >= self.high_watermark() && self.urgency.raise(Soon::Now) {
+            let now = self.context.clock.monotonic();
+            self.urgency.note(now);
+            self.reminder.set(now);
+        }
     }
 
     fn after_append(&self, buffered: usize, if_full: IfFull, asks: Option<Soon>) {

@@ -275,12 +275,15 @@ impl PartitionLog {
         if !mutant::is(Mutant::LeaderNotAnnounced) {
             self.commit.changed.notify_all();
         }
-        self.listeners.raise();
         if std::mem::take(&mut state.asked) {
             self.ask();
         }
-        if !woken.is_empty() {
-            MutexGuard::unlocked(state, || woken.wake());
+        if !woken.is_empty() || self.listeners.has_any() {
+            // Whoever is woken looks at this state first.
+            MutexGuard::unlocked(state, || {
+                self.listeners.raise();
+                woken.wake();
+            });
         }
     }
 

@@ -19,13 +19,13 @@ pub enum Soon {
     Lingering = 1,
     /// A batch is full, and nobody waits.
     Full = 2,
-    /// Somebody waits.
+    /// Readers wait, and whoever has sent it does not.
     Now = 3,
 }
 
 impl Urgency {
-    /// True if it was less urgent before, so that somebody has to be asked. Called under the append lock by whoever has
-    /// just added a record: who has looked since has taken the record.
+    /// True if it was less urgent before, so that somebody has to be asked. Called by whoever has added a record before:
+    /// who resets it after that takes the record.
     pub fn raise(&self, soon: Soon) -> bool {
         let wanted = soon as usize;
         self.level.load(Ordering::SeqCst) < wanted && self.level.fetch_max(wanted, Ordering::SeqCst) < wanted

@@ -12,8 +12,9 @@ use crate::partition_log::{Assigned, PartitionLog, Reach, Registration};
 
 /// A record that was sent and is not acknowledged yet: [`wait`](Self::wait) for it, or `.await` it in any executor.
 ///
-/// Dropping it does not take the record back: it reaches the disk within a millisecond or so, led by the broker's
-/// threads, or [without them](crate::BrokerOptions::background) with the next wait, flush or tick.
+/// Dropping it does not take the record back: it reaches the disk within a millisecond or so, and at once if a consumer
+/// reads the partition, led by the broker's threads, or [without them](crate::BrokerOptions::background) with the next
+/// wait, flush or tick.
 ///
 /// ```
 /// # let dir = std::env::temp_dir().join(format!("ottla-doc-delivery-{}", std::process::id()));
@@ -148,6 +149,7 @@ impl Clone for Delivery {
 impl Drop for Delivery {
     fn drop(&mut self) {
         self.log.forget(&mut self.registration);
+        self.log.hasten(self.assigned);
     }
 }
 

@@ -29,8 +29,11 @@ impl Signal {
 
     /// Wakes everybody who waits for a generation later than the one before this call.
     pub fn raise(&self) {
-        let mut generation = self.generation.lock();
-        *generation = generation.wrapping_add(1);
+        {
+            let mut generation = self.generation.lock();
+            *generation = generation.wrapping_add(1);
+        }
+        // Whoever wakes takes the lock first.
         self.raised.notify_all();
     }
 

@@ -333,6 +333,34 @@ fn marker(record: &Record<'_>) -> Vec<u8> {
     batch
 }
 
+/// No time passes but what the test lets pass.
+#[test]
+fn a_poll_that_waits_gets_what_its_sender_forgets_at_once_and_what_he_holds_in_a_moment() {
+    let clock = ManualClock::at(0);
+    let broker = Broker::options().clock(clock.clock()).in_memory().unwrap();
+    let topic = broker.create_topic("orders", TopicConfig::new()).unwrap();
+    let producer = topic.producer();
+    let mut consumer = broker.consumer().assign(topic.partitions()).unwrap();
+    let idle = clock.waiters();
+    for moment in [Duration::ZERO, Duration::from_millis(1)] {
+        std::thread::scope(|scope| {
+            let (sender, polled) = std::sync::mpsc::channel();
+            let consumer = &mut consumer;
+            scope.spawn(move || sender.send(consumer.poll(LONG).unwrap().len()).unwrap());
+            while clock.waiters() == idle {
+                std::thread::yield_now();
+            }
+            let delivery = producer.send(Record::new("v")).unwrap();
+            let held = (moment > Duration::ZERO).then_some(delivery);
+            clock.advance(moment);
+            // Waiting longer than any test takes, and hanging on if it is not woken.
+            let count = polled.recv_timeout(Duration::from_secs(60));
+            clock.advance(LONG);
+            assert_eq!(count, Ok(1), "{held:?}");
+        });
+    }
+}
+
 #[test]
 fn following_waits_for_more_until_it_is_woken() {
     let clock = ManualClock::at(0);
