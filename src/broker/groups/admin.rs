@@ -57,9 +57,7 @@ impl Broker {
     /// [`GroupIdNotFound`](crate::ErrorKind::GroupIdNotFound); those of [`groups`](Self::groups).
     pub fn describe_group(&self, name: &str) -> Result<GroupDescription> {
         let shared = self.shared();
-        let group = find(shared, name)?;
-        group.settle_commits()?;
-        Ok(group.describe(shared))
+        Ok(find(shared, name)?.describe(shared))
     }
 
     /// Moves what a group without members has committed: to where its next consumers begin. A group that there is not is made.
@@ -111,9 +109,9 @@ impl Broker {
         let tombstones = group.bury()?;
         shared.groups.remove(&group);
         match tombstones {
-            Some((log, assigned)) => {
-                log.wait(assigned, Reach::Durable).inspect_err(|_| shared.groups.bring_back(&group))
-            }
+            Some((log, assigned)) => log
+                .wait(assigned, Reach::Durable)
+                .inspect_err(|error| shared.groups.bring_back(&group, error)),
             None => Ok(()),
         }
     }
@@ -125,8 +123,10 @@ fn find(shared: &Shared, name: &str) -> Result<Arc<GroupCoordinator>> {
         return Err(refused(name, GroupError::InvalidGroupId));
     }
     shared.groups.load()?;
-    let found =
-        shared.groups.loaded().into_iter().find(|group| *group.id == *name && group.state.lock().is_known());
+    let found = shared.groups.loaded().into_iter().find(|group| *group.id == *name);
+    // Of a deletion that may or may not have come through it is known by now, perhaps.
+    found.iter().try_for_each(GroupCoordinator::settle_commits)?;
+    let found = found.filter(|group| group.state.lock().is_known());
     found.ok_or_else(|| refused(name, GroupError::GroupIdNotFound))
 }
 

@@ -10,7 +10,10 @@ use super::offsets_topic;
 use super::replayed::Replayed;
 use crate::broker::shared::Shared;
 use crate::error::{Error, ErrorKind, Result};
-use crate::group::{Committed, GroupError, GroupRecord, MemberId, OffsetCommitValue, TopicPartition};
+use crate::group::{
+    Committed, Group, GroupConfig, GroupError, GroupRecord, GroupState, MemberId, OffsetCommitValue,
+    TopicPartition,
+};
 use crate::model::{Compression, Position};
 use crate::mutant::{self, Mutant};
 use crate::partition_log::{Assigned, IfFull, PartitionLog, Reach, Registration};
@@ -179,15 +182,22 @@ impl GroupCoordinator {
         }
     }
 
-    /// Reads again what is committed, if nobody knows what became of a commit.
+    /// Reads again what is committed, if nobody knows what became of a commit, or of the group's deletion.
     fn refresh(&self) -> Result<()> {
         let Some(log) = self.log.get().filter(|_| self.state.lock().is_stale) else { return Ok(()) };
-        let takes_records = log.takes_records();
+        let (takes_records, end) = (log.takes_records(), log.high_watermark());
         let mut replayed = Replayed::default();
         replayed.read(log)?;
         let state = &mut *self.state.lock();
-        for (partition, published) in replayed.offsets_of(&self.id) {
+        let found = replayed.offsets_of(&self.id);
+        // Of what was committed before that there is a tombstone by now.
+        state.offsets.retain(|partition, known| known.at >= end || found.contains_key(partition));
+        for (partition, published) in found {
             state.publish(partition, published);
+        }
+        if state.group.state() == GroupState::Empty && state.offsets.is_empty() && !replayed.has(&self.id) {
+            state.group = Group::new(Arc::clone(&self.id), GroupConfig::default())
+                .map_err(|error| refused(&self.id, error))?;
         }
         // As long as it was not reopened, what it shows is not all that it holds.
         state.is_stale = !takes_records;

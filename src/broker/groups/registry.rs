@@ -13,7 +13,7 @@ use crate::agenda::Reminder;
 use crate::broker::shared::Shared;
 use crate::broker::topic_logs::Topics;
 use crate::clock::Clock;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::group::{CommittedGroup, Group, GroupConfig, GroupSnapshot, TopicPartition};
 use crate::sync::Mutex;
 
@@ -100,16 +100,24 @@ impl Groups {
         }
     }
 
-    /// The deletion of the group could not be written: there is one again that has committed the same.
-    pub(super) fn bring_back(&self, group: &GroupCoordinator) {
+    /// The deletion of the group could not be written, or nobody knows whether it was: there is one again that has committed the
+    /// same, until the internal topic tells otherwise.
+    pub(super) fn bring_back(&self, group: &GroupCoordinator, error: &Error) {
         let (snapshot, offsets) = {
             let state = group.state.lock();
             (state.group.snapshot(), state.offsets.clone())
         };
         let restored =
             Group::restore(Arc::clone(&group.id), GroupConfig::default(), snapshot, self.clock.monotonic());
-        if let (Ok(restored), Some(groups)) = (restored, &mut *self.groups.lock()) {
-            groups.entry(Arc::clone(&group.id)).or_insert_with(|| self.coordinate(restored, offsets));
+        let Ok(restored) = restored else { return };
+        let restored = self.coordinate(restored, offsets);
+        // The same: what it writes belongs behind what was written.
+        if let Some(log) = group.log.get() {
+            restored.log.get_or_init(|| Arc::clone(log));
+        }
+        restored.state.lock().is_stale = error.kind() != ErrorKind::NotWritten;
+        if let Some(groups) = &mut *self.groups.lock() {
+            groups.entry(Arc::clone(&group.id)).or_insert(restored);
         }
     }
 

@@ -38,6 +38,11 @@ impl Replayed {
         self.committed.groups()
     }
 
+    /// Whether something is known of a group.
+    pub fn has(&self, id: &str) -> bool {
+        self.committed.group(id).is_some()
+    }
+
     /// What a group has committed.
     pub fn offsets_of(&self, id: &Arc<str>) -> BTreeMap<TopicPartition, Published> {
         let published = |(partition, committed): (&TopicPartition, &Committed)| {
