@@ -26,6 +26,8 @@ pub struct BatchReader {
     /// The one of the log in which the position was true.
     life: Arc<Life>,
     isolation: Isolation,
+    /// Whether transactions that have not ended are passed over, as if they had been aborted.
+    passes_open: bool,
     /// Made with the first batch that is part of a transaction.
     outcomes: Option<Box<Outcomes>>,
 }
@@ -33,7 +35,21 @@ pub struct BatchReader {
 impl BatchReader {
     pub(super) fn new(log: Arc<PartitionLog>, life: Arc<Life>, from: Offset, isolation: Isolation) -> Self {
         let until = log.readable_end(isolation).max(from);
-        Self { log, cursor: Cursor::at(from), next: from, until, life, isolation, outcomes: None }
+        let cursor = Cursor::at(from);
+        Self { log, cursor, next: from, until, life, isolation, passes_open: false, outcomes: None }
+    }
+
+    /// Reads on to the high watermark: what is in a transaction that has not ended is passed over, and what stands behind its
+    /// beginning is not.
+    pub fn passing_open_transactions(mut self) -> Self {
+        self.passes_open = true;
+        self.until = self.end().max(self.next);
+        self
+    }
+
+    /// Where reading ends now.
+    fn end(&self) -> Offset {
+        if self.passes_open { self.log.high_watermark() } else { self.log.readable_end(self.isolation) }
     }
 
     pub fn log(&self) -> &Arc<PartitionLog> {
@@ -53,7 +69,7 @@ impl BatchReader {
     /// Lets the reading go on to where it ends now. Fails if what was read was taken back.
     pub fn extend(&mut self) -> Result<()> {
         self.live_on().map_err(|error| self.log.place(error))?;
-        self.until = self.until.max(self.log.readable_end(self.isolation));
+        self.until = self.until.max(self.end());
         Ok(())
     }
 
@@ -122,6 +138,11 @@ impl BatchReader {
         Ok((!is_control && batch.iter().next().is_some()).then_some(batch))
     }
 
+    fn was_left_open(&self, producer: i64, header: &BatchHeader) -> bool {
+        let mut open = self.log.open_transactions().iter();
+        open.any(|open| open.producer_id == producer && open.first_offset <= header.base_offset)
+    }
+
     /// Whether the batch is part of no transaction, or of one that the reader is to see.
     fn is_committed(&mut self, header: &BatchHeader) -> Result<bool> {
         let Some(producer) = header.transaction() else { return Ok(true) };
@@ -133,6 +154,7 @@ impl BatchReader {
         match outcomes.of(producer, header, &self.log, &self.life, self.log.high_watermark())? {
             Outcome::Committed => Ok(true),
             Outcome::Aborted => Ok(false),
+            Outcome::Open if self.passes_open && self.was_left_open(producer, header) => Ok(false),
             Outcome::Open => {
                 let what = format!(
                     "the transaction of producer {producer} has not ended, and the last stable offset lies behind it"

@@ -23,6 +23,7 @@ mod groups_commits;
 mod groups_described;
 mod groups_random;
 mod groups_rebalance;
+mod groups_resumed;
 mod groups_storage;
 mod growing;
 mod handing_over;

@@ -125,6 +125,42 @@ pub fn get(vfs: &MemoryVfs, name: &str) -> Vec<u8> {
     vfs.open(&Path::new(ROOT).join(name), OpenMode::Read).unwrap().map().unwrap().to_vec()
 }
 
+/// Replaces bytes that stand once in a log of a directory that is closed, and mends the checksums, as if the other bytes had been
+/// written.
+pub fn rewrite(vfs: &MemoryVfs, log: &str, from: &[u8], to: &[u8]) {
+    let mut bytes = get(vfs, log);
+    let found: Vec<_> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(from)).collect();
+    let [at] = found[..] else { panic!("{from:?} stands at {found:?} of {log}") };
+    bytes[at..at + from.len()].copy_from_slice(to);
+    let mut batch = 0;
+    while batch < bytes.len() {
+        let length = u32::from_be_bytes(bytes[batch + 8..batch + 12].try_into().unwrap()) as usize;
+        let end = batch + 12 + length;
+        let crc = crc_fast::crc32_iscsi(&bytes[batch + 21..end]);
+        bytes[batch + 17..batch + 21].copy_from_slice(&crc.to_be_bytes());
+        batch = end;
+    }
+    put(vfs, log, &bytes);
+}
+
+/// The same of a commit, an offset with its leader epoch, in the first file of the internal topic that holds it.
+pub fn rewrite_commit(vfs: &MemoryVfs, from: (Offset, Option<u32>), to: (Offset, Option<u32>)) {
+    let value = |(offset, epoch): (Offset, Option<u32>)| {
+        let epoch = epoch.map_or([0xff; 4], u32::to_be_bytes);
+        [&[0, 3][..], &offset.to_be_bytes(), &epoch].concat()
+    };
+    let (from, to) = (value(from), value(to));
+    let is_log = |name: &Path| {
+        let inside = name.to_string_lossy();
+        inside.contains("__consumer_offsets-") && inside.ends_with(".log")
+    };
+    let files = tree(vfs, Path::new(ROOT));
+    let holds = |bytes: &[u8]| bytes.windows(from.len()).any(|window| window == from);
+    let (path, _) =
+        files.iter().find(|(path, bytes)| is_log(path) && holds(bytes)).expect("the commit is there");
+    rewrite(vfs, path.strip_prefix(ROOT).unwrap().to_str().unwrap(), &from, &to);
+}
+
 /// Sends the values to partition 0, and waits for the last of them.
 pub fn send_all(topic: &ottla::Topic, values: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Result<()> {
     let producer = topic.producer();
