@@ -154,7 +154,8 @@ impl ConsumerBuilder {
         let topics = topics.into_iter().map(|name| Ok(self.broker.topic(name.as_ref())?.name().into()));
         let topics = topics.collect::<Result<BTreeSet<_>>>()?;
         if topics.is_empty() {
-            return Err(Error::new(ErrorKind::InvalidConfig, "the consumer subscribes to no topic"));
+            let error = Error::new(ErrorKind::InvalidConfig, "the consumer subscribes to no topic");
+            return Err(error.advise("name some, or use subscribe_matching for those that are still to come"));
         }
         self.subscribe_to(Subscription::Topics, topics)
     }
