@@ -98,6 +98,7 @@ mod checkpoint;
 mod clock;
 mod config;
 mod consumer;
+pub mod defaults;
 pub mod durability;
 mod ends_file;
 mod error;

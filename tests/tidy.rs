@@ -27,7 +27,7 @@ const FLOORS: &[&[&str]] = &[
     &["partition_log"],
     &["broker"],
     &["producer", "consumer", "inspect", "simulator"],
-    &["lib", "internals", "durability"],
+    &["lib", "internals", "defaults", "durability"],
     &["bin"],
 ];
 

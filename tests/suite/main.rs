@@ -12,6 +12,7 @@ mod compression;
 mod consumer;
 mod damage;
 mod decoders;
+mod defaults;
 mod deliveries;
 mod descriptors;
 mod durability;
