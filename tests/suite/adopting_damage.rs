@@ -11,7 +11,19 @@ use crate::support::{ROOT, get, options, put, tree};
 /// What is wrong with a directory, and what the error says of it.
 type Damage = (&'static str, fn(&MemoryVfs), ErrorKind, &'static str);
 
-const DAMAGES: [Damage; 23] = [
+const DAMAGES: [Damage; 25] = [
+    (
+        "an index that is a directory",
+        |vfs| put_directory(vfs, &logs(vfs)[0].replace(".log", ".index")),
+        ErrorKind::CorruptMessage,
+        "not a regular file",
+    ),
+    (
+        "a last time index that is a directory",
+        |vfs| put_directory(vfs, &logs(vfs).last().unwrap().replace(".log", ".timeindex")),
+        ErrorKind::CorruptMessage,
+        "not a regular file",
+    ),
     (
         "a batch that is looked at for open transactions",
         |vfs| {
@@ -203,6 +215,11 @@ const DAMAGES: [Damage; 23] = [
         "had synced are damaged",
     ),
 ];
+
+fn put_directory(vfs: &MemoryVfs, name: &str) {
+    remove(vfs, name);
+    vfs.create_dir(&Path::new(ROOT).join(name)).unwrap();
+}
 
 fn move_away(vfs: &MemoryVfs, name: &str) {
     vfs.rename(&Path::new(ROOT).join(name), Path::new("/elsewhere")).unwrap();

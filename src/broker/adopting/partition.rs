@@ -48,6 +48,7 @@ pub fn judge(dir: &SegmentDir, codecs: &Codecs, evidence: PartitionEvidence) -> 
     // Whatever stands there was written by Kafka.
     let dir = &dir.clone().with_kafka_end(Offset::MAX);
     let entries = dir.vfs().read_dir(dir.path()).doing("list", dir.path())?;
+    check_regular(dir, &entries)?;
     let deleted = leftovers(dir, &entries)?;
     let names = SegmentNames::of(&entries);
     let bases = segment_bases(dir)?;
@@ -97,6 +98,18 @@ pub fn judge(dir: &SegmentDir, codecs: &Codecs, evidence: PartitionEvidence) -> 
         orphans: names.orphans().map(|(base, file)| dir.file(file, base)).collect(),
         notes,
     })
+}
+
+/// What has the name of a segment's file is one: a directory, or a link, could be neither replaced nor removed when it has to be.
+fn check_regular(dir: &SegmentDir, entries: &[DirEntry]) -> Result<()> {
+    let is_odd =
+        |entry: &&DirEntry| entry.kind != EntryKind::File && SegmentFile::parse(&entry.name).is_some();
+    match entries.iter().find(is_odd) {
+        None => Ok(()),
+        Some(odd) => Err(Error::corrupt("a file of a segment is not a regular file")
+            .in_file(&dir.path().join(&odd.name))
+            .advise("nothing was changed; move it away, and restore the file from a copy if it is a log")),
+    }
 }
 
 /// What goes of earlier replacements, as with Kafka: what was replaced, and what was to replace something and is not
