@@ -65,6 +65,7 @@ fn groups_say_so_and_topics_go_on(broker: &Broker, vfs: &MemoryVfs, check: impl 
         for (number, outcome) in operations.into_iter().enumerate() {
             let error = outcome.expect_err(&format!("operation {number}"));
             assert_eq!((error.topic(), error.partition()), (Some(INTERNAL), Some(0)), "{number}: {error}");
+            assert!(error.to_string().contains("topics can"), "{error}");
             check(&error);
         }
     }

@@ -66,7 +66,7 @@ impl Groups {
     fn read(&self) -> Result<Coordinators> {
         let Some(topic) = offsets_topic::find(&self.topics)? else { return Ok(Coordinators::new()) };
         let mut replayed = Replayed::default();
-        topic.logs.iter().try_for_each(|log| replayed.read(log))?;
+        topic.logs.iter().try_for_each(|log| replayed.read(log)).map_err(unread)?;
         let mut groups = Coordinators::new();
         // Kafka had groups without a name once; nobody can be in one any more.
         for (id, known) in replayed.groups().filter(|(id, _)| !id.is_empty()) {
@@ -137,6 +137,19 @@ impl Groups {
     pub fn end(&self) {
         *self.reminder.lock() = None;
         self.loaded().iter().for_each(|group| group.wake_all());
+    }
+}
+
+/// Says what the error means to whoever wanted something of a group.
+fn unread(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::CorruptMessage => error.advise_also(
+            "groups cannot be used as long as it is damaged, topics can; salvage what is sound into a new directory",
+        ),
+        ErrorKind::UnsupportedVersion => {
+            error.advise_also("groups can be used by the version of this library, or of Kafka, that wrote it; topics can by this one")
+        }
+        _ => error,
     }
 }
 
