@@ -52,8 +52,8 @@ fn run(mut consumer: Consumer, done: &Done, enough: impl Fn(&Done) -> bool) -> O
         }
         match consumer.commit() {
             Ok(()) => {}
-            // Somebody has come or gone meanwhile, and the next poll says what is whose now.
-            Err(error) if error.kind() == ErrorKind::RebalanceInProgress => {}
+            // It has taken too long: others have its jobs by now, and the next poll joins again.
+            Err(error) if error.kind() == ErrorKind::UnknownMemberId => {}
             Err(error) => return Err(error.into()),
         }
     }

@@ -98,11 +98,9 @@ pub enum ErrorKind {
     UnknownMemberId,
     /// A commit from before the partition was another consumer's (`ILLEGAL_GENERATION`).
     IllegalGeneration,
-    /// The members of the group are just being told anew which partitions are theirs (`REBALANCE_IN_PROGRESS`).
-    RebalanceInProgress,
     /// The assignor of the consumer is not that of the other members (`INCONSISTENT_GROUP_PROTOCOL`).
     InconsistentGroupProtocol,
-    /// The group was deleted meanwhile, or cannot be written (`COORDINATOR_NOT_AVAILABLE`).
+    /// The group was deleted after it had lost the consumer, which goes on in a new one (`COORDINATOR_NOT_AVAILABLE`).
     CoordinatorNotAvailable,
     /// The metadata of a commit has more than 4096 bytes (`OFFSET_METADATA_TOO_LARGE`).
     OffsetMetadataTooLarge,

@@ -49,7 +49,7 @@ impl Consumer {
     /// Nothing is committed then, but after [`Indeterminate`](ErrorKind::Indeterminate), when nobody knows.
     /// [`UnknownMemberId`](ErrorKind::UnknownMemberId) if the consumer has not polled for [too
     /// long](crate::ConsumerBuilder::max_poll_interval), and its partitions are others' now;
-    /// [`RebalanceInProgress`](ErrorKind::RebalanceInProgress) if they are just being shared out: poll, and commit again;
+    /// [`CoordinatorNotAvailable`](ErrorKind::CoordinatorNotAvailable) if the group was deleted since;
     /// [`InvalidGroupId`](ErrorKind::InvalidGroupId) without a group; [`Closed`](ErrorKind::Closed); those of
     /// [`Delivery::wait`](crate::Delivery::wait), of the internal topic.
     pub fn commit(&mut self) -> Result<()> {

@@ -248,6 +248,6 @@ fn is_gone(assigned: &Assigned) -> bool {
 fn is_of_rebalance(error: &Error) -> bool {
     matches!(
         error.kind(),
-        ErrorKind::RebalanceInProgress | ErrorKind::UnknownMemberId | ErrorKind::UnknownTopicOrPartition
+        ErrorKind::CoordinatorNotAvailable | ErrorKind::UnknownMemberId | ErrorKind::UnknownTopicOrPartition
     )
 }

@@ -197,3 +197,26 @@ fn who_commits_for_a_group_that_was_deleted_is_told_and_joins_a_new_one() {
     place.sent += 1;
     place.goes_on();
 }
+
+/// With an automatic commit the poll finds out by itself.
+#[test]
+fn a_poll_that_commits_by_itself_does_not_fail_because_the_consumer_was_too_slow() {
+    for is_deleted in [false, true] {
+        let place = Place::new();
+        let Place { broker, orders, clock, one, two, .. } = place;
+        drop((one, two));
+        broker.delete_group("billing").unwrap();
+        let builder = broker.consumer().group("billing").auto_commit(Duration::from_secs(5));
+        let mut slow = builder.subscribe(["orders"]).unwrap();
+        assert_eq!(slow.poll(NOW).unwrap().len(), 1);
+        clock.advance(Duration::from_secs(301));
+        broker.tick().unwrap();
+        if is_deleted {
+            broker.delete_group("billing").unwrap();
+        }
+        assert_eq!(slow.poll(NOW).unwrap().len(), 1, "it is handed out again, for it was not committed");
+        clock.advance(Duration::from_secs(5));
+        assert!(slow.poll(NOW).unwrap().is_empty());
+        assert_eq!(slow.committed(&orders.partition(0).unwrap()).unwrap().unwrap().position().offset(), 1);
+    }
+}

@@ -89,9 +89,7 @@ impl Broker {
         }
         // To the coordinator whoever commits without being a member is one that it does not know.
         let has_members = |error: Error| match error.kind() {
-            ErrorKind::UnknownMemberId | ErrorKind::RebalanceInProgress => {
-                refused(name, GroupError::NonEmptyGroup)
-            }
+            ErrorKind::UnknownMemberId => refused(name, GroupError::NonEmptyGroup),
             _ => error,
         };
         group.commit(shared, None, &offsets).map_err(has_members)?.wait()

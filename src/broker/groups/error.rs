@@ -7,7 +7,8 @@ use crate::group::GroupError;
 pub fn refused(group: &str, error: GroupError) -> Error {
     let (kind, advice) = match error {
         GroupError::InvalidGroupId => (ErrorKind::InvalidGroupId, "give the group a name"),
-        GroupError::CoordinatorNotAvailable => {
+        // The second is met by no member of this process: a commit waits for the assignment that is on its way to the disk.
+        GroupError::CoordinatorNotAvailable | GroupError::RebalanceInProgress => {
             (ErrorKind::CoordinatorNotAvailable, "poll again: the consumer joins again by itself")
         }
         GroupError::UnknownMemberId => (
@@ -18,7 +19,6 @@ pub fn refused(group: &str, error: GroupError) -> Error {
             ErrorKind::IllegalGeneration,
             "the partition may have been another one's meanwhile: poll, and go on from the group's commit",
         ),
-        GroupError::RebalanceInProgress => (ErrorKind::RebalanceInProgress, "poll, and commit again"),
         GroupError::InconsistentGroupProtocol => {
             (ErrorKind::InconsistentGroupProtocol, "have all members use the same assignor")
         }
