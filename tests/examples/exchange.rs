@@ -3,7 +3,8 @@
 //! `fill DIR TOPIC PARTITIONS COUNT` writes records in three leader epochs · `append DIR TOPIC COUNT` appends some and
 //! closes · `hand-over DIR TOPIC LOG_DIR` · `move DIR TOPIC LOG_DIR` · `adopt DIR` · `undo DIR` · `read DIR TOPIC` prints
 //! every record as `partition offset timestamp key value`, sorted by partition and offset · `ends DIR` prints each
-//! partition's log start and end · `unstable DIR TOPIC` prints how many records stand behind the last stable offsets.
+//! partition's log start and end · `unstable DIR TOPIC` prints how many records stand behind the last stable offsets ·
+//! `commit DIR GROUP TOPIC COUNT` has a consumer read so many records, commits, and prints `topic,partition,offset`.
 
 use std::time::Duration;
 
@@ -50,6 +51,11 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
             let topic = broker.topic(topic)?;
             let behind = topic.partitions().map(|it| it.high_watermark() - it.last_stable_offset());
             println!("{}", behind.sum::<u64>());
+            broker.close(TIMEOUT)?;
+        }
+        ["commit", dir, group, topic, count] => {
+            let broker = Broker::open(dir)?;
+            commit(&broker, group, topic, count.parse()?)?;
             broker.close(TIMEOUT)?;
         }
         ["ends", dir] => {
@@ -107,6 +113,21 @@ fn hand_over(hand_over: HandOver) -> Result<()> {
         );
     }
     println!("{}", report.next_step());
+    Ok(())
+}
+
+fn commit(broker: &Broker, group: &str, topic: &str, mut count: usize) -> Result<()> {
+    while count > 0 {
+        // One that is dropped leaves the rest to the next.
+        let mut consumer = broker.consumer().group(group).max_poll_records(count).subscribe([topic])?;
+        let read = consumer.poll(TIMEOUT)?.len();
+        consumer.commit()?;
+        count -= read;
+    }
+    for partition in broker.describe_group(group)?.partitions() {
+        let committed = partition.committed().map_or(0, ottla::Position::offset);
+        println!("{},{},{committed}", partition.topic(), partition.partition());
+    }
     Ok(())
 }
 
