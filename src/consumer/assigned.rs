@@ -31,8 +31,8 @@ pub struct Progress {
     pub generation: Generation,
     /// What is committed; `None` if nothing.
     pub committed: Option<Position>,
-    /// Where it stood when the last poll began.
-    processed: Option<Position>,
+    /// Where it stood when the last poll began, and what was committed then.
+    processed: Option<(Position, Option<Position>)>,
 }
 
 /// How much a poll hands out.
@@ -90,12 +90,22 @@ impl Assigned {
 
     /// What was handed out is done with: the next poll has begun.
     pub fn note_processed(&mut self) {
-        self.progress.processed = self.uncommitted();
+        self.progress.processed = self.uncommitted().map(|position| (position, self.progress.committed));
     }
 
     /// What is done with and is not committed.
     pub fn unsaved(&self) -> Option<Position> {
-        self.progress.processed.filter(|position| self.is_new(*position))
+        let (position, before) = self.progress.processed?;
+        let committed = self.progress.committed;
+        // A commit behind it that was made since is not taken back.
+        let is_overtaken =
+            committed != before && committed.is_some_and(|committed| committed.offset() > position.offset());
+        Some(position).filter(|position| !is_overtaken && self.is_new(*position))
+    }
+
+    /// All that was handed out is being committed.
+    pub fn forget_processed(&mut self) {
+        self.progress.processed = None;
     }
 
     fn is_new(&self, position: Position) -> bool {

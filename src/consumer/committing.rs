@@ -64,7 +64,9 @@ impl Consumer {
     /// Those of [`commit`](Self::commit), but for those of the disk.
     pub fn commit_async(&mut self) -> Result<Commit> {
         let (broker, group, assigned) = self.committing()?;
-        append(broker, group, &uncommitted(assigned)).map(Commit::new)
+        let pending = append(broker, group, &uncommitted(assigned))?;
+        assigned.iter_mut().for_each(Assigned::forget_processed);
+        Ok(Commit::new(pending))
     }
 
     /// Commits up to this record, and with it: those before it in its partition, and of no other partition.

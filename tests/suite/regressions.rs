@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla::internals::{CrashProfile, Fault, MemoryVfs, OpenMode, Repeat, Vfs, open_on};
-use ottla::{Broker, BrokerOptions, Durability, ErrorKind, Record, Start, TopicConfig};
+use ottla::{
+    Broker, BrokerOptions, Consumer, Durability, ErrorKind, OffsetAndMetadata, Position, Record, Start,
+    TopicConfig,
+};
 
 use crate::support::{ROOT, ScriptedVfs, TempDir, encode_batch, options, send_all, values};
 use crate::verifying::verify;
@@ -457,5 +460,38 @@ fn a_directory_whose_making_was_interrupted_is_named_by_the_next_opening() {
             }
         }
         assert!(interrupted > 20, "{interrupted}");
+    }
+}
+
+/// One that commits by itself committed, when it was dropped, what it had processed before its last poll: also after
+/// it was told to commit what that poll had brought.
+#[test]
+fn a_consumer_that_is_dropped_takes_no_commit_back() {
+    fn commit_at(consumer: &mut Consumer, offset: u64) {
+        let partition = consumer.assignment().remove(0);
+        consumer.commit_offsets([(partition, OffsetAndMetadata::new(Position::new(offset, None)))]).unwrap();
+    }
+    // What it is told, and where the group goes on then.
+    type Commits = fn(&mut Consumer);
+    let commits: [(Commits, u64); 5] = [
+        (|consumer| consumer.commit().unwrap(), 2),
+        (|consumer| drop(consumer.commit_async().unwrap()), 2),
+        (|consumer| commit_at(consumer, 2), 2),
+        (|consumer| commit_at(consumer, 0), 1),
+        (|_| {}, 1),
+    ];
+    for (number, (commit, goes_on_at)) in commits.into_iter().enumerate() {
+        let broker = options().in_memory().unwrap();
+        let topic = broker.create_topic("t", TopicConfig::new()).unwrap();
+        send_all(&topic, ["a", "b", "c"]).unwrap();
+        let builder = broker.consumer().group("g").max_poll_records(1).auto_commit(Duration::from_secs(60));
+        let mut consumer = builder.subscribe(["t"]).unwrap();
+        for _ in 0..2 {
+            assert_eq!(consumer.poll(TIMEOUT).unwrap().len(), 1);
+        }
+        commit(&mut consumer);
+        drop(consumer);
+        let committed = broker.describe_group("g").unwrap().partitions()[0].committed().map(Position::offset);
+        assert_eq!(committed, Some(goes_on_at), "way {number}");
     }
 }
