@@ -9,6 +9,7 @@ use ottla::{Broker, BrokerOptions, Delivery, Durability, ErrorKind, Partition, R
 
 use crate::child::{self, Child, argument, tell};
 use crate::dice::Dice;
+use crate::member::Member;
 use crate::record_id::RecordId;
 use crate::report::{Group, Report};
 
@@ -24,6 +25,8 @@ pub struct Appender {
     pub life: u32,
     pub seed: u64,
     pub threads: u8,
+    /// How many threads are members of a group, which reads what the others append.
+    pub members: u8,
     /// How often each thread sends; 0 for as long as it lives.
     pub sends: u64,
 }
@@ -40,17 +43,23 @@ impl Appender {
     }
 
     pub fn arguments(&self) -> Vec<String> {
-        let numbers = [u64::from(self.life), self.seed, self.threads.into(), self.sends];
+        let numbers = [u64::from(self.life), self.seed, self.threads.into(), self.members.into(), self.sends];
         [vec![argument(&self.dir)], numbers.map(|number| number.to_string()).to_vec()].concat()
     }
 
+    /// The dice of one of its threads.
+    fn dice(&self, thread: u8) -> Dice {
+        Dice::new(self.seed ^ (u64::from(self.life) << 32) ^ (u64::from(thread) << 24))
+    }
+
     fn parse(arguments: &[String]) -> Self {
-        let [dir, life, seed, threads, sends] = arguments else { panic!("{arguments:?}") };
+        let [dir, life, seed, threads, members, sends] = arguments else { panic!("{arguments:?}") };
         Self {
             dir: dir.into(),
             life: life.parse().unwrap(),
             seed: seed.parse().unwrap(),
             threads: threads.parse().unwrap(),
+            members: members.parse().unwrap(),
             sends: sends.parse().unwrap(),
         }
     }
@@ -93,13 +102,19 @@ fn play(arguments: &[String]) {
         Err(error) => return tell(&format!("error {error}")),
     };
     Report::Opened.tell();
-    let is_over = AtomicBool::new(false);
+    let (is_over, is_all) = (&AtomicBool::new(false), &AtomicBool::new(false));
     std::thread::scope(|scope| {
-        for thread in 0..appender.threads {
-            let mut hand = Hand::new(&appender, thread, &broker);
-            let is_over = &is_over;
-            scope.spawn(move || hand.append(appender.sends, is_over));
+        for number in 0..appender.members {
+            let mut member = Member::new(&broker, number, appender.dice(u8::MAX - number));
+            scope.spawn(move || member.take_part(is_all));
         }
+        std::thread::scope(|scope| {
+            for thread in 0..appender.threads {
+                let mut hand = Hand::new(&appender, thread, &broker);
+                scope.spawn(move || hand.append(appender.sends, is_over));
+            }
+        });
+        is_all.store(true, Ordering::Relaxed);
     });
     Report::Closing.tell();
     match broker.close(Duration::from_secs(20)) {
@@ -137,7 +152,7 @@ impl Hand {
         Self {
             life: appender.life,
             thread,
-            dice: Dice::new(appender.seed ^ (u64::from(appender.life) << 32) ^ (u64::from(thread) << 24)),
+            dice: appender.dice(thread),
             topics: PLACES.map(place).into(),
             next: [0; PLACES.len()],
             on_their_way: VecDeque::new(),

@@ -1,7 +1,9 @@
-//! A process that appends is killed again and again, at any moment, also while it opens; the directory is carried on.
+//! A process that appends, and whose threads are members of a group that processes that and commits, is killed again and
+//! again, at any moment, also while it opens; the directory is carried on.
 //!
 //! After every kill it is opened, everything is read and held against what the process has reported, and it is opened
-//! once more, after an orderly stop or as after a second crash, which changes nothing.
+//! once more, after an orderly stop or as after a second crash, which changes nothing. The group goes on, there and in the
+//! next process, at its last commit.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -9,8 +11,9 @@ use std::time::{Duration, Instant};
 use crate::appender::Appender;
 use crate::dice::{Dice, seed};
 use crate::figures::Figures;
+use crate::group_ledger::GroupLedger;
 use crate::ledger::{Ledger, Stop};
-use crate::opening::check;
+use crate::opening::check_and;
 use crate::report::Report;
 use crate::runner::Size;
 use crate::scratch::Scratch;
@@ -22,6 +25,11 @@ const LIVES: u32 = 12;
 const KILLS: &str = "kills";
 const OPENING: &str = "of them while opening";
 const CHECKED: &str = "acknowledged records checked";
+const COMMITS: &str = "acknowledged commits checked";
+const RESUMED: &str = "partitions resumed from the last commit";
+const PROCESSED: &str = "records processed at least once";
+/// None of them may be 0.
+const ALL: [&str; 6] = [KILLS, OPENING, CHECKED, COMMITS, RESUMED, PROCESSED];
 
 pub fn run(size: Size) -> Figures {
     let kills = size.of(24, 250, 5000);
@@ -48,40 +56,58 @@ pub fn run(size: Size) -> Figures {
         workers.into_iter().map(|worker| worker.join().expect("it has said what is wrong")).collect()
     });
     let mut figures = Figures::new();
-    for name in [KILLS, OPENING, CHECKED] {
+    for name in ALL {
         figures.add(name, done.iter().map(|figures| figures.get(name)).sum());
     }
     figures.add("lost", 0);
-    assert_eq!(figures.missing(&[KILLS, OPENING, CHECKED]), None);
+    assert_eq!(figures.missing(&ALL), None);
     figures
 }
 
 fn carry_on(dice: &mut Dice, scratch: &Scratch, lives: u32, reports: u64, figures: &mut Figures) {
-    let mut ledger = Ledger::default();
+    let (mut ledger, mut group) = (Ledger::default(), GroupLedger::default());
     for life in 0..lives {
         let seed = dice.next();
-        let appender = Appender { dir: scratch.data(), life, seed, threads: 4, sends: 0 };
-        let opened = kill(&appender, dice, reports, &mut ledger);
+        let appender = Appender { dir: scratch.data(), life, seed, threads: 4, members: 3, sends: 0 };
+        let opened = kill(&appender, dice, reports, &mut ledger, &mut group);
         figures.add(KILLS, 1);
         figures.add(OPENING, u64::from(!opened));
-        check(&appender.dir, &mut ledger, Stop::Kill, life.is_multiple_of(2));
+        let in_order = life.is_multiple_of(2);
+        check_and(&appender.dir, &mut ledger, Stop::Kill, in_order, |broker, found| {
+            group.check(broker, found);
+        });
     }
     figures.add(CHECKED, ledger.checked);
+    figures.add(COMMITS, group.checked);
+    figures.add(RESUMED, group.resumed);
+    figures.add(PROCESSED, group.finish(&scratch.data()));
 }
 
 /// Lets it live for some time; returns whether it came to open the directory.
-fn kill(appender: &Appender, dice: &mut Dice, reports: u64, ledger: &mut Ledger) -> bool {
+fn kill(
+    appender: &Appender,
+    dice: &mut Dice,
+    reports: u64,
+    ledger: &mut Ledger,
+    group: &mut GroupLedger,
+) -> bool {
     ledger.begin(appender.life);
+    group.begin();
     let mut child = appender.start();
     let mut opened = false;
     // Counted from the moment at which it is there: now and then it gets no further than opening.
     let wanted = if dice.below(10) == 0 { 1 } else { 2 + dice.below(reports * 2) };
-    for _ in 0..wanted {
+    let mut taken = 0;
+    while taken < wanted {
         let line = child.line().expect("it lives until it is killed");
+        if group.take_down(&line) {
+            continue;
+        }
         match ledger.take_down(&line) {
             Some(report) => opened |= report == Report::Opened,
             None => panic!("the child: {line}"),
         }
+        taken += 1;
     }
     let moment = Instant::now() + Duration::from_micros(dice.below(2000));
     while Instant::now() < moment {
@@ -89,7 +115,7 @@ fn kill(appender: &Appender, dice: &mut Dice, reports: u64, ledger: &mut Ledger)
     }
     child.kill();
     while let Some(line) = child.line() {
-        opened |= ledger.take_down(&line) == Some(Report::Opened);
+        opened |= !group.take_down(&line) && ledger.take_down(&line) == Some(Report::Opened);
     }
     child.wait();
     opened

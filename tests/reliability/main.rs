@@ -18,6 +18,7 @@ mod figures;
 #[path = "../suite/giving_back.rs"]
 #[expect(dead_code, unused_imports, reason = "its own tests run there")]
 mod giving_back;
+mod group_ledger;
 #[path = "../suite/handing_over.rs"]
 #[expect(dead_code, unused_imports, reason = "its own tests run there")]
 mod handing_over;
@@ -26,6 +27,8 @@ mod image_class;
 mod kill9;
 mod ledger;
 mod look;
+mod member;
+mod member_report;
 mod model;
 mod opening;
 mod oracle;

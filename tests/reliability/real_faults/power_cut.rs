@@ -21,7 +21,8 @@ pub fn run(kind: &str, size: Size, dice: &mut Dice, figures: &mut Figures) -> Re
             _ = std::fs::remove_dir_all(volume.data());
             checked += std::mem::take(&mut ledger).checked;
         }
-        let appender = Appender { dir: volume.data(), life, seed: dice.next(), threads: 4, sends: 0 };
+        let appender =
+            Appender { dir: volume.data(), life, seed: dice.next(), threads: 4, members: 0, sends: 0 };
         ledger.begin(life);
         let mut child = appender.start();
         for _ in 0..2 + dice.below(500) {

@@ -57,7 +57,8 @@ fn one((name, error, most): (&str, &str, u64), dice: &mut Dice, figures: &mut Fi
     // A sound life first, now and then: then it fails where a directory is opened and gone on with.
     let lives = 1 + u32::from(dice.below(2) == 0);
     for life in 0..lives {
-        let appender = Appender { dir: scratch.data(), life, seed: dice.next(), threads: 3, sends: 25 };
+        let appender =
+            Appender { dir: scratch.data(), life, seed: dice.next(), threads: 3, members: 0, sends: 25 };
         ledger.begin(life);
         let is_last = life + 1 == lives;
         let log = scratch.path().join("calls");

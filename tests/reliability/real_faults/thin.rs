@@ -27,7 +27,8 @@ pub fn full(size: Size, dice: &mut Dice, figures: &mut Figures) -> Result<(), St
         let dir = memory.path().join("data");
         let mut ledger = Ledger::default();
         for life in 0..3 {
-            let appender = Appender { dir: dir.clone(), life, seed: dice.next(), threads: 4, sends: 2000 };
+            let appender =
+                Appender { dir: dir.clone(), life, seed: dice.next(), threads: 4, members: 0, sends: 2000 };
             ledger.begin(life);
             let before = ledger.not_written;
             let mut child = appender.start();
@@ -60,7 +61,8 @@ pub fn run(size: Size, dice: &mut Dice, figures: &mut Figures) -> Result<(), Str
         let mut ledger = Ledger::default();
         let filler = volume.memory.path().join("filler");
         for life in 0..2 {
-            let appender = Appender { dir: volume.data(), life, seed: dice.next(), threads: 4, sends: 3000 };
+            let appender =
+                Appender { dir: volume.data(), life, seed: dice.next(), threads: 4, members: 0, sends: 3000 };
             ledger.begin(life);
             let mut child = appender.start();
             for _ in 0..30 + dice.below(300) {
