@@ -241,6 +241,10 @@ fn judge(specimen: &Specimen, damage: &Damage) -> Verdict {
     let places = content.iter().zip(&specimen.content).zip(&specimen.proven);
     for ((found, whole), proven) in places.filter(|((found, whole), _)| found != whole) {
         let place = format!("{}-{}", found.topic, found.partition);
+        assert_eq!(
+            found.committed, whole.committed,
+            "{place}: a group goes on elsewhere, and nobody says so"
+        );
         if found.records == whole.records && found.lookups == whole.lookups {
             assert!(is_outside_crc(specimen, damage), "{place} has other epochs");
             assert!(!verified.as_ref().unwrap().is_sound(), "verify does not see it");

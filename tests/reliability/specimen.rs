@@ -1,13 +1,14 @@
 //! A small complete directory in memory: what there can be in one, and what is read from it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ottla::internals::{EntryKind, MemoryVfs, OpenMode, Vfs, open_on};
 use ottla::{
-    Broker, BrokerOptions, Durability, Isolation, ManualClock, Offset, Partition, Record, Start, Timestamp,
-    TopicConfig,
+    Broker, BrokerOptions, Durability, Isolation, ManualClock, Offset, Partition, Position, Record, Start,
+    Timestamp, TopicConfig,
 };
 
 pub const ROOT: &str = "/data";
@@ -43,7 +44,12 @@ pub struct Content {
     /// What reading at some offsets, and from some times on, begins with.
     pub lookups: Vec<Option<Offset>>,
     pub config: Vec<(&'static str, String)>,
+    /// What groups have committed of it; of the topic in which they do that, what they are.
+    pub committed: Vec<String>,
 }
+
+/// The topic in which groups commit.
+pub const OFFSETS: &str = "__consumer_offsets";
 
 pub fn options() -> BrokerOptions {
     Broker::options().background(false).reserve_bytes(512).clock(ManualClock::at(1_700_000_000_000).clock())
@@ -66,6 +72,7 @@ impl Specimen {
         let broker = open(&vfs, options()).unwrap();
         append(&broker, "synced", 0, 40..44);
         append(&broker, "os", 0, 40..44);
+        commit(&broker, "synced", 0, 27);
         let vfs = match left {
             Left::InOrder => {
                 broker.close(Duration::from_secs(10)).unwrap();
@@ -137,6 +144,24 @@ fn fill(broker: &Broker) {
     append(broker, "os", 0, 0..13);
     append(broker, "os", 1, 0..5);
     append(broker, ADOPTED, 0, 0..3);
+    process(broker, "synced");
+    commit(broker, "os", 0, 7);
+    commit(broker, ADOPTED, 0, 5);
+}
+
+/// A group reads a topic to its end, commits that, and leaves.
+fn process(broker: &Broker, topic: &str) {
+    let mut consumer = broker.consumer().group("workers").subscribe([topic]).unwrap();
+    while consumer.assignment().is_empty() || !consumer.is_caught_up() {
+        consumer.poll(Duration::ZERO).unwrap();
+    }
+    consumer.commit().unwrap();
+}
+
+/// Somebody moves a group.
+fn commit(broker: &Broker, topic: &str, partition: u32, offset: Offset) {
+    let partition = broker.topic(topic).unwrap().partition(partition).unwrap();
+    broker.alter_group_offsets("workers", [(partition, Position::new(offset, None))]).unwrap();
 }
 
 fn append(broker: &Broker, topic: &str, partition: u32, numbers: std::ops::Range<u64>) {
@@ -197,12 +222,36 @@ pub fn read(vfs: &MemoryVfs) -> ottla::Result<Vec<Content>> {
 /// What is read from every partition.
 pub fn read_all(broker: &Broker) -> ottla::Result<Vec<Content>> {
     let mut content = Vec::new();
-    for topic in broker.topics()? {
+    let committed = read_commits(broker)?;
+    for topic in broker.topics()?.into_iter().chain(broker.topic(OFFSETS).ok()) {
         for partition in topic.partitions() {
-            content.push(read_partition(&topic, &partition)?);
+            let name = (topic.name().to_owned(), partition.id());
+            let committed = committed.get(&name).cloned().unwrap_or_default();
+            content.push(Content { committed, ..read_partition(&topic, &partition)? });
         }
     }
     Ok(content)
+}
+
+/// What groups have committed, by topic and partition; and what they are.
+fn read_commits(broker: &Broker) -> ottla::Result<BTreeMap<(String, u32), Vec<String>>> {
+    let mut committed: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    let mut add = |topic: &str, partition, what| {
+        committed.entry((topic.to_owned(), partition)).or_default().push(what);
+    };
+    for group in broker.groups()? {
+        let group = broker.describe_group(group.name())?;
+        add(OFFSETS, 0, format!("{} {} {}", group.name(), group.protocol_type(), group.generation()));
+        for it in group.partitions() {
+            let (words, time) = (it.metadata(), it.commit_timestamp());
+            add(
+                it.topic(),
+                it.partition(),
+                format!("{} {:?} {words} {time:?}", group.name(), it.committed()),
+            );
+        }
+    }
+    Ok(committed)
 }
 
 fn read_partition(topic: &ottla::Topic, partition: &Partition) -> ottla::Result<Content> {
@@ -234,6 +283,7 @@ fn read_partition(topic: &ottla::Topic, partition: &Partition) -> ottla::Result<
         log_start: partition.log_start_offset(),
         lookups,
         config: topic.config().entries().collect(),
+        committed: Vec::new(),
     })
 }
 
