@@ -117,6 +117,8 @@ mutants! {
     CommitBeforeData,
     /// A commit is acknowledged before it is synced.
     CommitAckedBeforeSync,
+    /// A commit above the high watermark is accepted.
+    CommitAboveEnd,
     /// What was committed of a topic outlives it.
     CommitsNotForgotten,
 

@@ -59,6 +59,7 @@ pub fn killer(mutant: Mutant) -> Killer {
         Mutant::MissingManifestMeansNew => Suite("bitflip"),
         Mutant::CommitBeforeData => Suite("sim_crash:commits-what-was-not-synced"),
         Mutant::CommitAckedBeforeSync => Suite("sim_crash:commits"),
+        Mutant::CommitAboveEnd => Suite("model"),
         Mutant::CommitsNotForgotten => Suite("sim_crash:commits-to-a-topic-of-the-same-name"),
         Mutant::LeaderNotAnnounced => Check("group_flush"),
         Mutant::RegisteredAfterLook => Check("futures"),

@@ -18,6 +18,7 @@ mod figures;
 #[path = "../suite/giving_back.rs"]
 #[expect(dead_code, unused_imports, reason = "its own tests run there")]
 mod giving_back;
+mod group_deeds;
 mod group_ledger;
 #[path = "../suite/handing_over.rs"]
 #[expect(dead_code, unused_imports, reason = "its own tests run there")]

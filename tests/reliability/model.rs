@@ -1,5 +1,6 @@
-//! `model`: a service does anything at all, in any order, and a vector of records is all that it is held against. Between
-//! its calls it is killed, the power fails, calls of the file system fail, clocks are set, and wakers panic.
+//! `model`: a service does anything at all, in any order, and a vector of records is all that it is held against, and what
+//! its group was told that it has committed. Between its calls it is killed, the power fails, calls of the file system
+//! fail, clocks are set, and wakers panic.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::recipe::{self, Recipe};
 use crate::runner::Size;
 use crate::service::Service;
 use crate::step::{Change, Step};
-use crate::told::{End, Failures, Place, Told};
+use crate::told::{End, Place, Told};
 
 /// Steps of a case.
 const STEPS: usize = 100;
@@ -30,19 +31,20 @@ pub fn run_suite(size: Size) -> Figures {
     let mut figures = Figures::new();
     figures.add("cases", asked.len() as u64);
     figures.add("steps each", STEPS as u64);
-    for failures in share(&asked, |seed| run_case(*seed)) {
+    for Told { failures, commits, .. } in share(&asked, |seed| run_case(*seed)) {
+        figures.add("commits", commits);
         figures.add("poisons", failures.poisons);
         figures.add("not written", failures.not_written);
         figures.add("indeterminate", failures.indeterminate);
     }
-    let missing = figures.missing(&["poisons", "not written", "indeterminate"]);
+    let missing = figures.missing(&["commits", "poisons", "not written", "indeterminate"]);
     assert!(recipe::is_one() || missing.is_none(), "there was none: {missing:?}, {figures}");
     figures.add("acknowledged records lost", 0);
     figures
 }
 
 /// Takes the steps of a seed; where they fail, finds fewer that do.
-fn run_case(seed: u64) -> Failures {
+fn run_case(seed: u64) -> Told {
     let recipe = Recipe::new("model", &[&seed]);
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
@@ -54,7 +56,7 @@ fn run_case(seed: u64) -> Failures {
         lived.map_err(|panic| said(panic.as_ref()))
     };
     match attempt(&steps) {
-        Ok(failures) => failures,
+        Ok(told) => told,
         Err(reason) => {
             // What fails with fewer steps is said at the end.
             let hook = std::panic::take_hook();
@@ -70,7 +72,7 @@ fn run_case(seed: u64) -> Failures {
 fn shrink(
     mut steps: Vec<Step>,
     mut reason: String,
-    attempt: impl Fn(&[Step]) -> Result<Failures, String>,
+    attempt: impl Fn(&[Step]) -> Result<Told, String>,
 ) -> (Vec<Step>, String) {
     let mut count = steps.len() / 2;
     while count > 0 {
@@ -94,7 +96,7 @@ fn said(panic: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref().copied()).unwrap_or("a panic without a text").to_owned()
 }
 
-fn live(steps: &[Step], recipe: &Recipe) -> Failures {
+fn live(steps: &[Step], recipe: &Recipe) -> Told {
     let vfs = MemoryVfs::new();
     let mut service = Service::begin(&vfs, Told::default(), true, recipe.to_string());
     service.take_all(steps);
@@ -103,7 +105,7 @@ fn live(steps: &[Step], recipe: &Recipe) -> Failures {
     for image in vfs.images(CrashProfile::Adversarial, 3, 0) {
         check(&image.vfs, &told, End::PowerCut, &format!("at last, {} {recipe}", image.description));
     }
-    told.failures
+    told
 }
 
 // ---- What may come next ----
@@ -118,6 +120,10 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (place(), sizes(280, 3)).prop_map(|(place, sizes)| Step::Batch(place, sizes)),
         3 => (place(), 4..900_usize).prop_map(|(place, size)| Step::Expect(place, size)),
         3 => (place(), 4..900_usize, any::<bool>()).prop_map(|(place, size, panics)| Step::Await(place, size, panics)),
+        3 => place().prop_map(Step::Commit),
+        2 => (place(), 0..1_000_u64).prop_map(|(place, number)| Step::CommitAt(place, number)),
+        2 => (place(), 0..1_000_u64).prop_map(|(place, number)| Step::MoveGroup(place, number)),
+        1 => Just(Step::DeleteGroup),
         4 => topic().prop_map(Step::Flush),
         3 => topic().prop_map(Step::Sync),
         1 => topic().prop_map(Step::Create),

@@ -10,6 +10,7 @@ use ottla::internals::{MemoryVfs, Vfs, open_on, salvage_on, verify_on};
 use ottla::{Broker, ErrorKind, ManualClock, Record, TopicConfig};
 
 use crate::committing::goes_on_at;
+use crate::group_deeds::committed;
 use crate::look::{check_positions, scan_and_look_up, values_of};
 use crate::service::NOON;
 use crate::support::{ROOT, options, tree};
@@ -88,7 +89,13 @@ fn check_records(broker: &Broker, told: &Told, end: End, what: &str) {
 /// The group goes on where it has committed, and what that names is there.
 fn check_commits(broker: &Broker, place: Place, sent: &Sent, what: &str) {
     let commits = &sent.commits;
-    if commits.acknowledged > 0 || !commits.unknown.is_empty() {
+    if commits.are_there() {
+        let (offset, words) =
+            committed(broker, place).unwrap_or_else(|error| panic!("{what}, {commits:?}: {error}"));
+        assert!(
+            commits.allow_with(offset, &words),
+            "{what}: {offset} {words:?} is committed, of {commits:?}"
+        );
         let offset = goes_on_at(broker, place).unwrap_or_else(|error| panic!("{what}, {commits:?}: {error}"));
         assert!(commits.allow(offset), "{what}: the group goes on at {offset}, and has {commits:?}");
     }

@@ -101,6 +101,9 @@ impl Service {
             Step::Expect(place, size) => self.expect(place, *size),
             Step::Await(place, size, panics) => self.await_one(place, *size, *panics),
             Step::Commit(place) => self.commit(place),
+            Step::CommitAt(place, number) => self.commit_at(place, *number),
+            Step::MoveGroup(place, number) => self.move_group(place, *number),
+            Step::DeleteGroup => self.delete_group(),
             Step::Flush(topic) => self.flush(topic),
             Step::Sync(topic) => self.sync(topic),
             Step::Create(topic) => self.topic(topic).map(|_| ()),
@@ -302,6 +305,7 @@ impl Service {
             };
             let what = format!("{}: {place}, looked at", self.what);
             self.read(place, &partition, &what);
+            self.look_at_commits(place, &what)?;
         }
         Ok(())
     }

@@ -25,6 +25,11 @@ pub enum Step {
     Await(Place, usize, bool),
     /// Joins the group, reads to the end, commits that, and leaves.
     Commit(Place),
+    /// Joins the group, and commits some offset with words beside it.
+    CommitAt(Place, u64),
+    /// Moves what the group has committed.
+    MoveGroup(Place, u64),
+    DeleteGroup,
     /// Has everything written that was sent to a topic.
     Flush(Place),
     /// Has everything synced that was sent to a topic.
@@ -70,6 +75,9 @@ impl Step {
             | Self::Leave(place, _)
             | Self::Batch(place, _)
             | Self::Expect(place, _)
+            | Self::Commit(place)
+            | Self::CommitAt(place, _)
+            | Self::MoveGroup(place, _)
             | Self::Await(place, ..) => Some(place),
             _ => None,
         }

@@ -24,6 +24,8 @@ pub struct Told {
     pub was_kafkas: bool,
     /// How many deliveries and partitions have failed, and how.
     pub failures: Failures,
+    /// How often a group has committed, or what it had was moved or deleted.
+    pub commits: u64,
     /// No two records are alike, so that none stands in for another.
     values: u32,
 }
@@ -58,12 +60,30 @@ pub struct Commits {
     pub acknowledged: u64,
     /// Those behind it of which nobody knows what became.
     pub unknown: Vec<u64>,
+    /// All of these with the words beside them; none before anything was committed.
+    words: Vec<(u64, String)>,
 }
 
 impl Commits {
     /// Whether the group may go on there.
     pub fn allow(&self, offset: u64) -> bool {
         offset == self.acknowledged || self.unknown.contains(&offset)
+    }
+
+    /// Whether this may be what is committed, with the words beside it.
+    pub fn allow_with(&self, offset: u64, words: &str) -> bool {
+        let is_known = self.words.iter().any(|(known, beside)| *known == offset && beside == words);
+        is_known || self.has_no_certain() && (offset, words) == (0, "")
+    }
+
+    /// Whether anything was committed, or taken back.
+    pub fn are_there(&self) -> bool {
+        !self.words.is_empty()
+    }
+
+    /// Whether nothing was ever acknowledged.
+    fn has_no_certain(&self) -> bool {
+        self.words.len() == self.unknown.len()
     }
 }
 
@@ -168,15 +188,35 @@ impl Told {
 
     /// What became of a commit. One that was acknowledged has made what it names durable.
     pub fn committed(&mut self, place: Place, offset: u64, outcome: &Outcome) {
+        self.committed_with(place, offset, "", outcome);
+    }
+
+    /// The same of one with words beside it.
+    pub fn committed_with(&mut self, place: Place, offset: u64, words: &str, outcome: &Outcome) {
+        self.commits += 1;
         let sent = self.sent(place);
+        let words = (offset, words.to_owned());
         match outcome {
             Ok(()) => {
-                sent.commits = Commits { acknowledged: offset, unknown: Vec::new() };
+                sent.commits = Commits { acknowledged: offset, unknown: Vec::new(), words: vec![words] };
                 sent.synced = sent.synced.max(usize::try_from(offset).unwrap());
             }
             Err(error) if error.kind() == ErrorKind::NotWritten => {}
-            Err(_) => sent.commits.unknown.push(offset),
+            Err(_) => {
+                sent.commits.unknown.push(offset);
+                sent.commits.words.push(words);
+            }
         }
+    }
+
+    /// It was to be committed, and was already.
+    pub fn still_committed(&mut self, place: Place, offset: u64) {
+        let sent = self.sent(place);
+        sent.synced = sent.synced.max(usize::try_from(offset).unwrap());
+        let Commits { acknowledged, unknown, words } = &mut sent.commits;
+        *acknowledged = offset;
+        unknown.clear();
+        words.retain(|(known, _)| *known == offset);
     }
 
     /// Everything that was acknowledged in a topic, or anywhere, is synced by now.

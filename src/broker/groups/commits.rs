@@ -63,7 +63,7 @@ impl OffsetToCommit {
             return Err(self.log.place(error));
         }
         let (offset, end) = (self.position.offset(), self.log.high_watermark());
-        if offset > end {
+        if offset > end && !mutant::is(Mutant::CommitAboveEnd) {
             let what = format!("the offset was not reached by anybody: what can be read ends at {end}");
             let error = Error::new(ErrorKind::OffsetOutOfRange, what).at_offset(offset);
             let error = error.available(self.log.log_start_offset()..=end);
@@ -73,6 +73,14 @@ impl OffsetToCommit {
                 .advise("commit the offset behind the last record that was read"));
         }
         Ok(())
+    }
+
+    /// Returns once what it names is on stable storage.
+    fn wait_durable(&self) -> Result<()> {
+        let (offset, end) = (self.position.offset(), self.log.high_watermark());
+        // What nobody has sent never comes.
+        let offset = if mutant::is(Mutant::CommitAboveEnd) { offset.min(end) } else { offset };
+        mutant::unless(Mutant::CommitBeforeData, || self.log.wait_durable(offset))
     }
 
     fn partition(&self) -> TopicPartition {
@@ -93,7 +101,7 @@ impl GroupCoordinator {
         shared.check_open()?;
         for offset in offsets {
             offset.check()?;
-            mutant::unless(Mutant::CommitBeforeData, || offset.log.wait_durable(offset.position.offset()))?;
+            offset.wait_durable()?;
         }
         let log = self.ensure_log(shared)?;
         loop {
