@@ -98,7 +98,7 @@ pub fn all(files: &[String]) -> Vec<Deed> {
     });
     let long = Deed::Add("x".repeat(255), Thing::Text);
     let odd = Deed::Add(String::from_utf8_lossy(b"not \xff utf-8").into_owned(), Thing::Text);
-    let directories = ["synced-0", "os-0"].into_iter().flat_map(|name| {
+    let directories = ["synced-0", "os-0", "__consumer_offsets-0"].into_iter().flat_map(|name| {
         [Thing::Link, Thing::LinkToNothing, Thing::Pipe, Thing::Text, Thing::Directory]
             .map(|thing| Deed::ReplaceDirectory(name, thing))
     });
@@ -114,7 +114,7 @@ pub fn edits(files: &[String]) -> Vec<Deed> {
         .iter()
         .filter(some)
         .flat_map(move |file| things.map(|thing| Deed::Replace(file.clone(), thing)));
-    let directories = ["synced-0", "os-0"].map(Deed::RemoveDirectory);
+    let directories = ["synced-0", "os-0", "__consumer_offsets-0"].map(Deed::RemoveDirectory);
     removed.chain(replaced).chain(directories).collect()
 }
 

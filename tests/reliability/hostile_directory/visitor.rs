@@ -4,7 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use ottla::inspect::{Salvage, inspect, verify};
-use ottla::{Broker, BrokerOptions, Durability, Error, Partition, Record, Start, TopicConfig};
+use ottla::{
+    Broker, BrokerOptions, Durability, Error, Offset, Partition, Position, Record, Start, TopicConfig,
+};
 
 use crate::child::{self, listen, tell};
 use crate::posix::die_after;
@@ -18,6 +20,10 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The partitions, each with the records that it has at first.
 pub const PLACES: [(&str, u32, usize); 3] = [("synced", 0, 40), ("synced", 1, 12), ("os", 0, 25)];
+
+/// What a group has committed of two of them.
+const GROUP: &str = "workers";
+const COMMITS: [(&str, Offset); 2] = [("os", 20), ("synced", 30)];
 
 fn options() -> BrokerOptions {
     Broker::options().reserve_bytes(4096)
@@ -38,7 +44,25 @@ pub fn make(dir: &Path) {
         broker.ensure_topic(topic, config.durability(level)).unwrap();
         append(&broker, topic, partition, 0..count).unwrap();
     }
+    commit(&broker).unwrap();
     broker.close(TIMEOUT).unwrap();
+}
+
+fn commit(broker: &Broker) -> Result<(), Error> {
+    COMMITS.into_iter().try_for_each(|(topic, offset)| {
+        let partition = broker.topic(topic)?.partition(0)?;
+        broker.alter_group_offsets(GROUP, [(partition, Position::new(offset, None))])
+    })
+}
+
+/// The group goes on where it has committed, or there is an error.
+fn check_commits(broker: &Broker) -> Result<(), Error> {
+    let groups = broker.groups()?;
+    assert!(groups.iter().any(|group| group.name() == GROUP), "the group is lost, and nobody says so");
+    let group = broker.describe_group(GROUP)?;
+    let commits = group.partitions().iter().map(|it| (it.topic(), it.committed().map(Position::offset)));
+    assert!(commits.eq(COMMITS.map(|(topic, offset)| (topic, Some(offset)))), "{group:?}");
+    commit(broker)
 }
 
 fn append(
@@ -128,6 +152,9 @@ fn use_it(broker: &Broker, least: &[usize]) -> String {
             assert!(now == found + 3 || error.is_some(), "{there:?}: {now} and not {found} + 3");
         }
     }
+    if let Err(error) = check_commits(broker) {
+        verdict = format!("less {error:?}");
+    }
     verdict
 }
 
@@ -153,6 +180,7 @@ fn own(arguments: &[String]) {
     tell("ready");
     listen();
     more(&broker);
+    _ = commit(&broker);
     for (topic, partition, _) in PLACES {
         if let Ok(there) = broker.topic(topic).and_then(|topic| topic.partition(partition)) {
             _ = count(&there);
