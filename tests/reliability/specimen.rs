@@ -48,6 +48,9 @@ pub struct Content {
     pub committed: Vec<String>,
 }
 
+/// So many zeros behind what was written of a log are as good as all of them.
+const ZEROS: usize = 1024;
+
 /// The topic in which groups commit.
 pub const OFFSETS: &str = "__consumer_offsets";
 
@@ -94,14 +97,16 @@ impl Specimen {
         Self { vfs, left, proven: proven.collect(), content }
     }
 
-    /// Every file, with its length.
+    /// Every file, with its length; of the zeros that were preallocated only the first count.
     pub fn files(&self) -> Vec<(String, u64)> {
         let names = files(&self.vfs, "");
         let mut files: Vec<_> = names
             .into_iter()
             .map(|name| {
-                let len = bytes(&self.vfs, &name).len() as u64;
-                (name, len)
+                let bytes = bytes(&self.vfs, &name);
+                let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+                let len = if name.ends_with(".log") { bytes.len().min(written + ZEROS) } else { bytes.len() };
+                (name, len as u64)
             })
             .collect();
         files.sort();
