@@ -16,10 +16,11 @@ use crate::record_batch::{BatchBuilder, BatchHeader, Codecs, RecordBatch, Record
 #[cfg(ottla_check)]
 pub use crate::agenda::{Agenda, Chore, Crew, Reminder};
 pub use crate::group::{
-    Assignment, Assignor, Candidate, Committed, CommittedGroup, CommittedOffsets, Effect, Generation, Group,
-    GroupConfig, GroupError, GroupMetadataValue, GroupSnapshot, GroupState, JoinAnswer, JoinRequest, Member,
-    MemberId, MemberMetadata, MemberProtocol, MemberSnapshot, PartitionCounts, RemovalReason, Shares,
-    Subscriber, Subscribers, Subscription, TopicPartition, read_generation, write_generation,
+    Acquisition, Assignment, Assignor, Candidate, Committed, CommittedGroup, CommittedOffsets,
+    DeliveryCounts, Effect, Generation, Group, GroupConfig, GroupError, GroupMetadataValue, GroupSnapshot,
+    GroupState, InFlight, JoinAnswer, JoinRequest, Member, MemberId, MemberMetadata, MemberProtocol,
+    MemberSnapshot, PartitionCounts, Rejection, RemovalReason, Shares, Subscriber, Subscribers, Subscription,
+    TopicPartition, read_generation, write_generation,
 };
 #[cfg(ottla_check)]
 pub use crate::mutant::{Mutant, VARIABLE as MUTANT_VARIABLE, chosen as chosen_mutant};

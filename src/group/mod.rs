@@ -3,8 +3,12 @@
 
 mod assignor;
 mod coordinator;
+#[cfg_attr(not(feature = "test-util"), expect(dead_code, reason = "the consumer that acquires comes next"))]
+mod delivery_counts;
 mod fields;
 mod group_error;
+#[cfg_attr(not(feature = "test-util"), expect(dead_code, reason = "the consumer that acquires comes next"))]
+mod in_flight;
 mod member_id;
 mod offsets;
 mod protocol;
@@ -26,6 +30,8 @@ pub use topic_partition::TopicPartition;
 pub use {
     assignor::Shares,
     coordinator::{Member, RemovalReason},
+    delivery_counts::DeliveryCounts,
+    in_flight::{Acquisition, InFlight, Rejection},
     protocol::read_generation,
 };
 

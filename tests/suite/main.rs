@@ -14,6 +14,7 @@ mod damage;
 mod decoders;
 mod defaults;
 mod deliveries;
+mod delivery_counts;
 mod descriptors;
 mod durability;
 mod full_disk;
@@ -30,6 +31,7 @@ mod groups_resumed;
 mod groups_storage;
 mod growing;
 mod handing_over;
+mod in_flight;
 mod inspecting;
 
 mod kafka;
