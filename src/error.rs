@@ -108,6 +108,13 @@ pub enum ErrorKind {
     NonEmptyGroup,
     /// There is no such group (`GROUP_ID_NOT_FOUND`).
     GroupIdNotFound,
+    /// A call that does not go together with those before it: a consumer polls, or it acquires (`INVALID_REQUEST`).
+    InvalidRequest,
+    /// An acquired record that is not its consumer's any more: its partition was taken from it, say (`INVALID_RECORD_STATE`).
+    InvalidRecordState,
+    /// A record that was rejected, or handed out as often as it may be, and no
+    /// [dead-letter topic](crate::ConsumerBuilder::dead_letter_topic) takes it.
+    RejectedRecord,
     /// A [`RebalanceListener`](crate::RebalanceListener), or the pattern of a subscription, has panicked; the group goes on.
     ListenerPanicked,
     /// A deadline passed before everything was done (`REQUEST_TIMED_OUT`).

@@ -125,8 +125,8 @@ pub use broker::{
 };
 pub use config::{Durability, TopicConfig};
 pub use consumer::{
-    Commit, Committer, Consumer, ConsumerBuilder, ConsumerRecord, ConsumerRecordIter, ConsumerRecords,
-    OffsetAndMetadata, OffsetReset, RebalanceListener,
+    AcquiredRecord, AcquiredRecords, Commit, Committer, Consumer, ConsumerBuilder, ConsumerRecord,
+    ConsumerRecordIter, ConsumerRecords, OffsetAndMetadata, OffsetReset, RebalanceListener,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use group::{Assignor, GroupState};

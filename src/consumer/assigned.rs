@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::ConsumerRecords;
+use super::share_partition::Share;
 use crate::broker::Partition;
 use crate::error::{Error, Result};
 use crate::group::{Generation, TopicPartition};
@@ -22,6 +23,8 @@ pub struct Assigned {
     pub misplaced: Option<Error>,
     /// Of a consumer in a group.
     pub progress: Progress,
+    /// Of one that acquires: what was handed out.
+    pub share: Option<Share>,
 }
 
 /// How far the group of a consumer has come with a partition.
@@ -61,7 +64,8 @@ impl Assigned {
     pub fn new(partition: Partition, isolation: Isolation) -> Result<Self> {
         let reader = partition.log().read(Start::Earliest, isolation)?;
         let progress = Progress::default();
-        Ok(Self { partition, isolation, reader, rest: None, is_paused: false, misplaced: None, progress })
+        let (rest, misplaced, share) = (None, None, None);
+        Ok(Self { partition, isolation, reader, rest, is_paused: false, misplaced, progress, share })
     }
 
     /// One that a group was given, at the log start; where the group stands is for the caller to seek.
@@ -83,9 +87,10 @@ impl Assigned {
         **self.log().topic() == *topic && self.log().partition() == partition
     }
 
-    /// What was handed out and is not committed.
+    /// What was handed out by polls and is not committed.
     pub fn uncommitted(&self) -> Option<Position> {
-        Some(self.position()).filter(|position| self.misplaced.is_none() && self.is_new(*position))
+        let is_polled = self.misplaced.is_none() && self.share.is_none();
+        Some(self.position()).filter(|position| is_polled && self.is_new(*position))
     }
 
     /// What was handed out is done with: the next poll has begun.
@@ -136,6 +141,7 @@ impl Assigned {
         self.reader = self.log().read(start, self.isolation)?;
         self.rest = None;
         self.misplaced = None;
+        self.share = None;
         Ok(())
     }
 

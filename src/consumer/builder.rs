@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Consumer;
 use super::assigned::Limits;
-use super::subscribed::{GroupSettings, OffsetReset, Subscribed, Subscription};
+use super::subscribed::{DeliverySettings, GroupSettings, OffsetReset, Subscribed, Subscription};
 use crate::broker::{Broker, MembershipSettings, Partition};
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::Assignor;
@@ -31,7 +31,8 @@ impl Broker {
             max_poll_interval: MAX_POLL_INTERVAL,
         };
         let (broker, isolation) = (self.clone(), Isolation::default());
-        let group = GroupSettings { group: None, membership, auto_commit: None, reset: None };
+        let delivery = DeliverySettings { count_limit: DELIVERY_COUNT_LIMIT, dead_letter_topic: None };
+        let group = GroupSettings { group: None, membership, auto_commit: None, reset: None, delivery };
         ConsumerBuilder { broker, limits, isolation, group }
     }
 }
@@ -40,6 +41,8 @@ impl Broker {
 const FETCH_MAX_BYTES: usize = 1024 * 1024;
 /// The default of [`ConsumerBuilder::max_poll_interval`].
 const MAX_POLL_INTERVAL: Duration = Duration::from_secs(300);
+/// The default of [`ConsumerBuilder::delivery_count_limit`].
+const DELIVERY_COUNT_LIMIT: u32 = 5;
 
 impl ConsumerBuilder {
     /// How many bytes of record batches a poll hands out before it stops looking for more; at least one batch, and never
@@ -125,6 +128,27 @@ impl ConsumerBuilder {
         self
     }
 
+    /// How often a record is handed out that is [acquired](Consumer::acquire) and not accepted, until it is rejected (Kafka:
+    /// `group.share.delivery.count.limit`). At least 1. Default: 5.
+    #[must_use]
+    pub fn delivery_count_limit(mut self, times: u32) -> Self {
+        self.group.delivery.count_limit = times;
+        self
+    }
+
+    /// The topic to which records go that were [rejected](crate::AcquiredRecord::reject), or handed out [as often as they
+    /// may](Self::delivery_count_limit) be (Kafka: `errors.deadletterqueue.topic.name`); it has to exist. Default: none, and
+    /// [`acquire`](Consumer::acquire) says at such a record that it cannot go on.
+    ///
+    /// They keep key, value, headers and timestamp, and get headers more: `__dlq.errors.topic`, `.partition`, `.offset`, `.group`,
+    /// `.delivery.count` and `.message`, which is the reason. They go to the partition with their own's number, modulo the count of
+    /// partitions there. After a crash one may be there twice.
+    #[must_use]
+    pub fn dead_letter_topic(mut self, topic: &str) -> Self {
+        self.group.delivery.dead_letter_topic = Some(topic.to_owned());
+        self
+    }
+
     /// A consumer of these partitions, which begins at each log start offset. A partition that is named twice
     /// is read once.
     ///
@@ -148,7 +172,8 @@ impl ConsumerBuilder {
     /// # Errors
     /// [`InvalidGroupId`](crate::ErrorKind::InvalidGroupId) without a group;
     /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition) for a topic that does not exist;
-    /// [`InvalidConfig`](crate::ErrorKind::InvalidConfig) for no topics, or for polls of no records;
+    /// [`InvalidConfig`](crate::ErrorKind::InvalidConfig) for no topics, for polls of no records, for records that are never handed
+    /// out, or for a dead-letter topic among the topics;
     /// [`Closed`](crate::ErrorKind::Closed); those of reading what groups have committed, for the first of them.
     pub fn subscribe<T: AsRef<str>>(self, topics: impl IntoIterator<Item = T>) -> Result<Consumer> {
         let topics = topics.into_iter().map(|name| Ok(self.broker.topic(name.as_ref())?.name().into()));
@@ -187,6 +212,7 @@ impl ConsumerBuilder {
 
     fn subscribe_to(self, subscription: Subscription, topics: BTreeSet<Arc<str>>) -> Result<Consumer> {
         self.check()?;
+        self.check_dead_letter_topic(&topics)?;
         let mut consumer = Consumer::idle(self.broker, self.limits, self.isolation)?;
         let signal = consumer.wakeup.signal();
         let subscribed = Subscribed::new(&consumer.broker, self.group, subscription, topics, signal)?;
@@ -194,7 +220,22 @@ impl ConsumerBuilder {
         Ok(consumer)
     }
 
+    fn check_dead_letter_topic(&self, topics: &BTreeSet<Arc<str>>) -> Result<()> {
+        let Some(name) = &self.group.delivery.dead_letter_topic else { return Ok(()) };
+        self.broker.topic(name)?.check_writable()?;
+        if topics.contains(name.as_str()) {
+            let what = "the consumer subscribes to its dead-letter topic";
+            let error = Error::new(ErrorKind::InvalidConfig, what).in_topic(name);
+            return Err(error.advise("read it with a consumer of its own"));
+        }
+        Ok(())
+    }
+
     fn check(&self) -> Result<()> {
+        if self.group.delivery.count_limit == 0 {
+            let error = Error::new(ErrorKind::InvalidConfig, "the delivery count limit is 0");
+            return Err(error.advise("a record is handed out at least once: raise it, or leave it out"));
+        }
         if self.limits.records == 0 {
             let error = Error::new(ErrorKind::InvalidConfig, "max.poll.records is 0");
             return Err(error.advise("a poll hands out at least one record: raise it, or leave it out"));

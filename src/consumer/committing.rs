@@ -14,7 +14,7 @@ use crate::group::TopicPartition;
 use crate::model::Position;
 
 impl Consumer {
-    /// Commits what the polls so far have handed out, of all partitions, and returns once that is on stable storage: the group goes on
+    /// Commits what the polls so far have handed out, or what of it was settled that was [acquired](Self::acquire), of all partitions, and returns once that is on stable storage: the group goes on
     /// behind it, whoever reads on, also after a crash. All of it is committed or nothing. Where there is nothing new to commit
     /// nothing is done.
     ///
@@ -53,6 +53,7 @@ impl Consumer {
     /// [`InvalidGroupId`](ErrorKind::InvalidGroupId) without a group; [`Closed`](ErrorKind::Closed); those of
     /// [`Delivery::wait`](crate::Delivery::wait), of the internal topic.
     pub fn commit(&mut self) -> Result<()> {
+        self.bury()?;
         let (broker, group, assigned) = self.committing()?;
         commit(broker, group, assigned)
     }
@@ -84,6 +85,9 @@ impl Consumer {
                 .in_partition(topic, partition)
                 .advise(AFTER_REVOCATION)
         })?;
+        if found.share.is_some() {
+            return Err(is_acquired(found));
+        }
         if found.progress.generation != record.generation() {
             let what =
                 "the partition was taken from the consumer since the record was read, and given to it again";
@@ -169,10 +173,14 @@ pub fn commit_offsets(
     offsets: impl IntoIterator<Item = (Partition, OffsetAndMetadata)>,
 ) -> Result<()> {
     let offset = |(partition, offset): (Partition, OffsetAndMetadata)| {
-        let is_assigned = assigned.iter().any(|assigned| Arc::ptr_eq(assigned.log(), partition.log()));
+        let found = assigned.iter().find(|assigned| Arc::ptr_eq(assigned.log(), partition.log()));
         let (position, metadata) = offset.into_parts();
         let offset = OffsetToCommit { log: Arc::clone(partition.log()), position, metadata };
-        if is_assigned { Ok(offset) } else { Err(not_assigned(&partition).advise(AFTER_REVOCATION)) }
+        match found {
+            None => Err(not_assigned(&partition).advise(AFTER_REVOCATION)),
+            Some(assigned) if assigned.share.is_some() => Err(is_acquired(assigned)),
+            Some(_) => Ok(offset),
+        }
     };
     let offsets = offsets.into_iter().map(offset).collect::<Result<Vec<_>>>()?;
     wait(broker, group, assigned, &offsets)
@@ -185,7 +193,19 @@ pub fn commit_processed(broker: &Broker, group: &Subscribed, assigned: &[Assigne
 }
 
 fn uncommitted(assigned: &[Assigned]) -> Vec<OffsetToCommit> {
-    assigned.iter().filter_map(|assigned| Some(offset_of(assigned, assigned.uncommitted()?))).collect()
+    assigned.iter().filter_map(to_commit).collect()
+}
+
+fn to_commit(assigned: &Assigned) -> Option<OffsetToCommit> {
+    let Some(share) = &assigned.share else { return Some(offset_of(assigned, assigned.uncommitted()?)) };
+    let (position, metadata) = share.unsaved()?;
+    Some(OffsetToCommit { log: Arc::clone(assigned.log()), position, metadata })
+}
+
+/// What was acquired of these is settled now, or not at all: commits what was, without waiting for the disk.
+pub fn commit_settled(broker: &Broker, group: &Subscribed, assigned: &[Assigned]) -> Result<()> {
+    let shares = assigned.iter().filter(|assigned| assigned.share.is_some());
+    append(broker, group, &shares.filter_map(to_commit).collect::<Vec<_>>()).map(drop)
 }
 
 fn offset_of(assigned: &Assigned, position: Position) -> OffsetToCommit {
@@ -209,12 +229,21 @@ fn wait(
 ) -> Result<()> {
     let Some(pending) = append(broker, group, offsets)? else { return Ok(()) };
     pending.wait()?;
-    for OffsetToCommit { log, position, .. } in offsets {
+    for OffsetToCommit { log, position, metadata } in offsets {
         if let Some(assigned) = assigned.iter_mut().find(|assigned| Arc::ptr_eq(assigned.log(), log)) {
             assigned.progress.committed = Some(*position);
+            if let Some(share) = &mut assigned.share {
+                share.note_saved(*position, metadata);
+            }
         }
     }
     Ok(())
+}
+
+fn is_acquired(assigned: &Assigned) -> Error {
+    let what = "records of the partition are acquired: what is settled is committed by itself";
+    let error = assigned.log().place(Error::new(ErrorKind::InvalidRequest, what));
+    error.advise("accept, release or reject them, or seek")
 }
 
 fn in_no_group() -> Error {

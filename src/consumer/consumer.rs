@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ConsumerRecords;
+use super::acquiring::Taking;
 use super::assigned::{Assigned, Fetched, Limits};
 use super::committing;
 use super::listener::RebalanceListener;
+use super::share_partition::Share;
 use super::subscribed::Subscribed;
 use crate::broker::{Broker, Partition};
 use crate::clock::Clock;
@@ -48,14 +50,16 @@ pub struct Consumer {
     /// Keeps the broker open.
     pub(super) broker: Broker,
     pub(super) clock: Clock,
-    limits: Limits,
+    pub(super) limits: Limits,
     pub(super) isolation: Isolation,
     pub(super) assigned: Vec<Assigned>,
     /// The partition with which the next poll begins, so that a busy one does not starve the others.
-    turn: usize,
+    pub(super) turn: usize,
     pub(super) wakeup: Wakeup,
     /// Of a consumer that has subscribed.
     pub(super) group: Option<Box<Subscribed>>,
+    /// How records were taken from it so far.
+    pub(super) taking: Option<Taking>,
 }
 
 impl Consumer {
@@ -82,7 +86,8 @@ impl Consumer {
     pub(super) fn idle(broker: Broker, limits: Limits, isolation: Isolation) -> Result<Self> {
         broker.check_open()?;
         let (clock, wakeup) = (broker.clock().clone(), Wakeup::default());
-        Ok(Self { broker, clock, limits, isolation, assigned: Vec::new(), turn: 0, wakeup, group: None })
+        let (assigned, group, taking) = (Vec::new(), None, None);
+        Ok(Self { broker, clock, limits, isolation, assigned, turn: 0, wakeup, group, taking })
     }
 
     /// The records that come next, as many as [`fetch_max_bytes`](super::ConsumerBuilder::fetch_max_bytes) and
@@ -107,8 +112,10 @@ impl Consumer {
     /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition) once an assigned topic was
     /// deleted. In a group also [`OffsetOutOfRange`](ErrorKind::OffsetOutOfRange) for a commit that can no longer be read from, until a
     /// [`seek`](Self::seek); [`InconsistentGroupProtocol`](ErrorKind::InconsistentGroupProtocol);
-    /// [`ListenerPanicked`](ErrorKind::ListenerPanicked); what kept the group from being written.
+    /// [`ListenerPanicked`](ErrorKind::ListenerPanicked); [`InvalidRequest`](ErrorKind::InvalidRequest) of a consumer that
+    /// [acquires](Self::acquire); what kept the group from being written.
     pub fn poll(&mut self, timeout: Duration) -> Result<ConsumerRecords> {
+        self.take_by(Taking::Polling)?;
         let deadline = self.clock.monotonic().saturating_add(timeout);
         let polled = self.begin_poll().and_then(|()| self.poll_until(deadline));
         self.end_poll();
@@ -119,9 +126,7 @@ impl Consumer {
         loop {
             let seen = self.wakeup.signal().generation();
             // Before anything is read, so that nothing that was read is lost.
-            if self.wakeup.take() {
-                return Err(Error::new(ErrorKind::Wakeup, "the poll was ended by a wake-up handle"));
-            }
+            self.check_wakeup()?;
             let next = self.keep_membership()?;
             let records = self.fetch()?;
             if let Some(error) = self.untaken().filter(|_| records.is_empty()) {
@@ -136,7 +141,14 @@ impl Consumer {
         }
     }
 
-    /// Ends a [`poll`](Self::poll) that waits, from another thread.
+    pub(super) fn check_wakeup(&self) -> Result<()> {
+        match self.wakeup.take() {
+            true => Err(Error::new(ErrorKind::Wakeup, "the poll was ended by a wake-up handle")),
+            false => Ok(()),
+        }
+    }
+
+    /// Ends a [`poll`](Self::poll), or an [`acquire`](Self::acquire), that waits, from another thread.
     ///
     /// ```
     /// # let dir = std::env::temp_dir().join(format!("ottla-doc-wakeup-{}", std::process::id()));
@@ -190,7 +202,7 @@ impl Consumer {
         Ok(())
     }
 
-    /// Moves the position of an assigned partition.
+    /// Moves the position of an assigned partition. What was [acquired](Self::acquire) of it can no longer be settled.
     ///
     /// # Errors
     /// [`OffsetOutOfRange`](crate::ErrorKind::OffsetOutOfRange) for an offset below the log start offset or
@@ -353,7 +365,7 @@ impl Consumer {
 
     /// Has records written and synced that were sent and are not visible yet; true if it did so itself, and there
     /// may be something now.
-    fn make_visible(&self) -> bool {
+    pub(super) fn make_visible(&self) -> bool {
         let behind = self.assigned.iter().filter(|assigned| assigned.is_behind());
         // Of all of them, whatever the first ones say.
         behind.filter(|assigned| assigned.log().make_visible()).count() > 0
@@ -386,6 +398,9 @@ impl Drop for Consumer {
     fn drop(&mut self) {
         // While the broker is open.
         let Some(group) = self.group.take() else { return };
+        self.assigned.iter().filter_map(|assigned| assigned.share.as_ref()).for_each(Share::end);
+        // What is not committed comes again, to whoever comes next; nobody is left to hear of it.
+        _ = committing::commit_settled(&self.broker, &group, &self.assigned);
         if group.settings.auto_commit.is_some() {
             // What is not committed is read again, by whoever comes next; nobody is left to hear of it.
             _ = committing::commit_processed(&self.broker, &group, &self.assigned);

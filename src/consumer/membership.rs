@@ -7,6 +7,7 @@ use super::assigned::Assigned;
 use super::committing;
 use super::consumer::Consumer;
 use super::listener::{self, Committer, RebalanceListener};
+use super::share_partition::Share;
 use super::subscribed::{OffsetReset, Subscribed};
 use crate::broker::{Mail, Partition};
 use crate::error::{Error, ErrorKind, Result};
@@ -184,8 +185,12 @@ impl Consumer {
             })
         });
         group.listener = listener;
+        // The listener may have waited for those who work on what was acquired.
+        let gone = assigned.iter().filter(|assigned| goes(assigned));
+        gone.filter_map(|assigned| assigned.share.as_ref()).for_each(Share::end);
+        let settled = committing::commit_settled(broker, group, assigned);
         self.assigned.retain(|assigned| !goes(assigned));
-        committed.and(heard)
+        committed.and(heard).and(settled)
     }
 
     /// Partitions are others' already, or nobody's.
@@ -245,7 +250,7 @@ fn is_gone(assigned: &Assigned) -> bool {
     assigned.log().check_readable().is_err_and(is_unknown)
 }
 
-fn is_of_rebalance(error: &Error) -> bool {
+pub fn is_of_rebalance(error: &Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::CoordinatorNotAvailable | ErrorKind::UnknownMemberId | ErrorKind::UnknownTopicOrPartition

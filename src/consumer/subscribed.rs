@@ -42,6 +42,14 @@ pub struct GroupSettings {
     pub membership: MembershipSettings,
     pub auto_commit: Option<Duration>,
     pub reset: Option<OffsetReset>,
+    pub delivery: DeliverySettings,
+}
+
+/// How often records are handed out that are acquired, and where they go then.
+#[derive(Clone, Debug)]
+pub struct DeliverySettings {
+    pub count_limit: u32,
+    pub dead_letter_topic: Option<String>,
 }
 
 /// Where a consumer in a group begins if nothing is committed, or if what is cannot be read from (Kafka: `auto.offset.reset`).

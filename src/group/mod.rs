@@ -3,11 +3,9 @@
 
 mod assignor;
 mod coordinator;
-#[cfg_attr(not(feature = "test-util"), expect(dead_code, reason = "the consumer that acquires comes next"))]
 mod delivery_counts;
 mod fields;
 mod group_error;
-#[cfg_attr(not(feature = "test-util"), expect(dead_code, reason = "the consumer that acquires comes next"))]
 mod in_flight;
 mod member_id;
 mod offsets;
@@ -20,7 +18,9 @@ pub use coordinator::{
     Candidate, Effect, Group, GroupConfig, GroupSnapshot, GroupState, JoinAnswer, JoinRequest,
     MemberProtocol, MemberSnapshot,
 };
+pub use delivery_counts::DeliveryCounts;
 pub use group_error::GroupError;
+pub use in_flight::{Acquisition, InFlight, Rejection};
 pub use member_id::MemberId;
 pub use offsets::{Committed, CommittedGroup, CommittedOffsets};
 pub use protocol::{Assignment, Subscription, write_generation};
@@ -30,8 +30,6 @@ pub use topic_partition::TopicPartition;
 pub use {
     assignor::Shares,
     coordinator::{Member, RemovalReason},
-    delivery_counts::DeliveryCounts,
-    in_flight::{Acquisition, InFlight, Rejection},
     protocol::read_generation,
 };
 

@@ -96,7 +96,6 @@ impl Model {
                         || known.is_rejected)
             });
             let known = &mut self.records[at];
-            let known = &mut self.records[at];
             if known.is_settled || known.is_acquired || known.is_rejected {
                 continue;
             }

@@ -1,5 +1,6 @@
 //! The suites over the whole library, one module a theme.
 
+mod acquiring;
 mod adopting;
 mod adopting_damage;
 mod adopting_fixtures;
