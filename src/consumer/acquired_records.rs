@@ -77,7 +77,9 @@ impl AcquiredRecord {
         Self { partition, record, delivery_count, is_settled: false }
     }
 
-    /// The record is done with, and never comes again: once all before it in its partition are settled, the consumer commits it.
+    /// The record is done with: once all before it in its partition are settled, the consumer commits it, and it never comes again.
+    /// Where the consumer could not commit it any more, its next [`acquire`](crate::Consumer::acquire) or
+    /// [`commit`](crate::Consumer::commit) says so.
     ///
     /// # Errors
     /// [`InvalidRecordState`](crate::ErrorKind::InvalidRecordState) if the record is not the consumer's any more: its partition was
@@ -98,8 +100,10 @@ impl AcquiredRecord {
         self.settle(|partition| partition.settle(offset, |in_flight| in_flight.release(offset)))
     }
 
-    /// The record is never to come again: it goes to the [dead-letter topic](crate::ConsumerBuilder::dead_letter_topic), with the
-    /// reason.
+    /// The record is not to come again: it goes to the [dead-letter topic](crate::ConsumerBuilder::dead_letter_topic), with the
+    /// reason; the consumer brings it there, in its [`acquire`](crate::Consumer::acquire) and [`commit`](crate::Consumer::commit), and
+    /// before it gives the partition up. Until it is there nothing behind it is committed, and if it never gets there, after a crash say,
+    /// it comes again.
     ///
     /// # Errors
     /// Those of [`accept`](Self::accept).

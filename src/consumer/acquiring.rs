@@ -22,6 +22,9 @@ pub enum Taking {
     Acquiring,
 }
 
+/// The default of [`ConsumerBuilder::delivery_count_limit`](super::ConsumerBuilder::delivery_count_limit).
+const DELIVERY_COUNT_LIMIT: u32 = 5;
+
 /// A record that is handed out once it is committed that it is.
 type Taken = (Arc<SharePartition>, Acquisition<Arc<OwnedRecord>>);
 
@@ -80,6 +83,8 @@ impl Consumer {
     /// # Errors
     /// Those of [`poll`](Self::poll) and [`commit`](Self::commit), and nothing is handed out;
     /// [`InvalidRequest`](ErrorKind::InvalidRequest) if the consumer has polled: it does one or the other;
+    /// [`UnknownMemberId`](ErrorKind::UnknownMemberId), once, if records were settled that could no longer be committed, since the
+    /// consumer had not acquired for [too long](crate::ConsumerBuilder::max_poll_interval): they come again;
     /// [`RejectedRecord`](ErrorKind::RejectedRecord) for a record that was rejected, if there is no dead-letter topic: again and
     /// again, once the others have nothing more, until a [`seek`](Self::seek) passes it or its partition is [paused](Self::pause);
     /// those of appending to the dead-letter topic: it is tried again by the next call.
@@ -92,8 +97,14 @@ impl Consumer {
         acquired
     }
 
-    /// Fails if records were taken in another way.
+    /// Fails if records were taken in another way, or are to be.
     pub(super) fn take_by(&mut self, taking: Taking) -> Result<()> {
+        let is_to_acquire = self.group.as_ref().is_some_and(|group| group.settings.delivery.is_set());
+        if taking == Taking::Polling && is_to_acquire {
+            let what =
+                "the consumer has a dead-letter topic or a delivery count limit, which polls do not know";
+            return Err(Error::new(ErrorKind::InvalidRequest, what).advise("acquire, or leave them out"));
+        }
         if *self.taking.get_or_insert(taking) == taking {
             return Ok(());
         }
@@ -168,7 +179,7 @@ impl Consumer {
         let partition = share_of(assigned, group, signal)?;
         loop {
             // First, for it holds up what is behind it.
-            let buried = dead_letters::bury(broker, &group.settings, &partition);
+            let buried = dead_letters::bury(broker, group, &partition);
             let acquired = partition.acquire(most);
             most = most.saturating_sub(acquired.len());
             taken.extend(acquired.into_iter().map(|record| (Arc::clone(&partition), record)));
@@ -187,10 +198,7 @@ impl Consumer {
     /// Brings what was rejected to the dead-letter topic.
     pub(super) fn bury(&mut self) -> Result<()> {
         let Self { broker, group: Some(group), assigned, .. } = self else { return Ok(()) };
-        let shares = assigned.iter().filter_map(|assigned| assigned.share.as_ref());
-        shares
-            .map(|share| dead_letters::bury(broker, &group.settings, share.shared()))
-            .fold(Ok(()), Result::and)
+        dead_letters::bury_all(broker, group, assigned.iter().filter_map(Assigned::shared))
     }
 }
 
@@ -205,7 +213,8 @@ fn share_of(
     }
     let committed = group.membership.coordinator().committed(&assigned.name())?;
     let committed = committed.map(|committed| (committed.offset, committed.metadata));
-    let (log, limit) = (Arc::clone(assigned.log()), group.settings.delivery.count_limit);
+    let limit = group.settings.delivery.count_limit.unwrap_or(DELIVERY_COUNT_LIMIT);
+    let log = Arc::clone(assigned.log());
     let share = Share::new(log, Arc::clone(signal), assigned.position(), committed, limit);
     let shared = Arc::clone(share.shared());
     assigned.share = Some(share);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::ConsumerRecords;
-use super::share_partition::Share;
+use super::share_partition::{Share, SharePartition};
 use crate::broker::Partition;
 use crate::error::{Error, Result};
 use crate::group::{Generation, TopicPartition};
@@ -115,6 +115,11 @@ impl Assigned {
 
     fn is_new(&self, position: Position) -> bool {
         self.progress.committed.map(Position::offset) != Some(position.offset())
+    }
+
+    /// What was acquired of it.
+    pub fn shared(&self) -> Option<&SharePartition> {
+        self.share.as_ref().map(|share| &**share.shared())
     }
 
     pub fn log(&self) -> &Arc<PartitionLog> {

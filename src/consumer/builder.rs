@@ -31,7 +31,7 @@ impl Broker {
             max_poll_interval: MAX_POLL_INTERVAL,
         };
         let (broker, isolation) = (self.clone(), Isolation::default());
-        let delivery = DeliverySettings { count_limit: DELIVERY_COUNT_LIMIT, dead_letter_topic: None };
+        let delivery = DeliverySettings { count_limit: None, dead_letter_topic: None };
         let group = GroupSettings { group: None, membership, auto_commit: None, reset: None, delivery };
         ConsumerBuilder { broker, limits, isolation, group }
     }
@@ -41,8 +41,6 @@ impl Broker {
 const FETCH_MAX_BYTES: usize = 1024 * 1024;
 /// The default of [`ConsumerBuilder::max_poll_interval`].
 const MAX_POLL_INTERVAL: Duration = Duration::from_secs(300);
-/// The default of [`ConsumerBuilder::delivery_count_limit`].
-const DELIVERY_COUNT_LIMIT: u32 = 5;
 
 impl ConsumerBuilder {
     /// How many bytes of record batches a poll hands out before it stops looking for more; at least one batch, and never
@@ -132,7 +130,7 @@ impl ConsumerBuilder {
     /// `group.share.delivery.count.limit`). At least 1. Default: 5.
     #[must_use]
     pub fn delivery_count_limit(mut self, times: u32) -> Self {
-        self.group.delivery.count_limit = times;
+        self.group.delivery.count_limit = Some(times);
         self
     }
 
@@ -142,7 +140,8 @@ impl ConsumerBuilder {
     ///
     /// They keep key, value, headers and timestamp, and get headers more: `__dlq.errors.topic`, `.partition`, `.offset`, `.group`,
     /// `.delivery.count` and `.message`, which is the reason. They go to the partition with their own's number, modulo the count of
-    /// partitions there. After a crash one may be there twice.
+    /// partitions there. After a crash one may be there twice. A subscription [by pattern](Self::subscribe_matching) leaves the topic
+    /// out, and one by name is refused: what is rejected would come back to where it was rejected.
     #[must_use]
     pub fn dead_letter_topic(mut self, topic: &str) -> Self {
         self.group.delivery.dead_letter_topic = Some(topic.to_owned());
@@ -153,7 +152,8 @@ impl ConsumerBuilder {
     /// is read once.
     ///
     /// # Errors
-    /// [`InvalidConfig`](crate::ErrorKind::InvalidConfig) for no partitions, or for polls of no records;
+    /// [`InvalidConfig`](crate::ErrorKind::InvalidConfig) for no partitions, for polls of no records, or for what only consumers in
+    /// a group have: a group, a dead-letter topic, a delivery count limit;
     /// [`Closed`](crate::ErrorKind::Closed);
     /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition) for a topic that was deleted.
     pub fn assign(self, partitions: impl IntoIterator<Item = Partition>) -> Result<Consumer> {
@@ -162,6 +162,11 @@ impl ConsumerBuilder {
             let error =
                 Error::new(ErrorKind::InvalidConfig, "a consumer in a group is assigned partitions by it");
             return Err(error.advise("subscribe to topics, or leave the group out"));
+        }
+        if self.group.delivery.is_set() {
+            let what = "a consumer without a group acquires nothing, and so has no dead-letter topic and no delivery count limit";
+            let error = Error::new(ErrorKind::InvalidConfig, what);
+            return Err(error.advise("name a group and subscribe to topics, or leave them out"));
         }
         Consumer::assign(self.broker, self.limits, self.isolation, partitions)
     }
@@ -185,7 +190,8 @@ impl ConsumerBuilder {
         self.subscribe_to(Subscription::Topics, topics)
     }
 
-    /// The same for every topic whose name `matches`, now and later: topics that come and go are taken up by the polls.
+    /// The same for every topic whose name `matches`, now and later: topics that come and go are taken up by the polls. The
+    /// [dead-letter topic](Self::dead_letter_topic) is not among them.
     ///
     /// ```
     /// # let dir = std::env::temp_dir().join(format!("ottla-doc-matching-{}", std::process::id()));
@@ -232,7 +238,7 @@ impl ConsumerBuilder {
     }
 
     fn check(&self) -> Result<()> {
-        if self.group.delivery.count_limit == 0 {
+        if self.group.delivery.count_limit == Some(0) {
             let error = Error::new(ErrorKind::InvalidConfig, "the delivery count limit is 0");
             return Err(error.advise("a record is handed out at least once: raise it, or leave it out"));
         }

@@ -14,9 +14,12 @@ use crate::group::TopicPartition;
 use crate::model::Position;
 
 impl Consumer {
-    /// Commits what the polls so far have handed out, or what of it was settled that was [acquired](Self::acquire), of all partitions, and returns once that is on stable storage: the group goes on
+    /// Commits what the polls so far have handed out of all partitions, and returns once that is on stable storage: the group goes on
     /// behind it, whoever reads on, also after a crash. All of it is committed or nothing. Where there is nothing new to commit
     /// nothing is done.
+    ///
+    /// Of what was [acquired](Self::acquire) it commits what is settled, up to the first record that is not; what was rejected
+    /// is brought to the dead-letter topic first.
     ///
     /// A commit is never durable before the records that it names: those of topics with less [durability](crate::Durability)
     /// are synced first.
@@ -46,23 +49,27 @@ impl Consumer {
     /// ```
     ///
     /// # Errors
-    /// Nothing is committed then, but after [`Indeterminate`](ErrorKind::Indeterminate), when nobody knows.
+    /// Nothing is committed then, but after [`Indeterminate`](ErrorKind::Indeterminate), when nobody knows, and after what the
+    /// dead-letter topic did not take, or [`RejectedRecord`](ErrorKind::RejectedRecord) where there is none: they hold up their own
+    /// partitions alone.
     /// [`UnknownMemberId`](ErrorKind::UnknownMemberId) if the consumer has not polled for [too
     /// long](crate::ConsumerBuilder::max_poll_interval), and its partitions are others' now;
     /// [`CoordinatorNotAvailable`](ErrorKind::CoordinatorNotAvailable) if the group was deleted since;
     /// [`InvalidGroupId`](ErrorKind::InvalidGroupId) without a group; [`Closed`](ErrorKind::Closed); those of
     /// [`Delivery::wait`](crate::Delivery::wait), of the internal topic.
     pub fn commit(&mut self) -> Result<()> {
-        self.bury()?;
+        // What is not buried holds up its own partition, and no other.
+        let buried = self.bury();
         let (broker, group, assigned) = self.committing()?;
-        commit(broker, group, assigned)
+        commit(broker, group, assigned).and(buried)
     }
 
     /// The same without waiting for the disk: what is returned can be waited for, or awaited. Records of topics with less
-    /// [durability](crate::Durability) are synced before it returns.
+    /// [durability](crate::Durability) are synced before it returns. What was rejected waits for the next [`commit`](Self::commit) or
+    /// [`acquire`](Self::acquire).
     ///
     /// # Errors
-    /// Those of [`commit`](Self::commit), but for those of the disk.
+    /// Those of [`commit`](Self::commit), but for those of the disk and of the dead-letter topic.
     pub fn commit_async(&mut self) -> Result<Commit> {
         let (broker, group, assigned) = self.committing()?;
         let pending = append(broker, group, &uncommitted(assigned))?;

@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::ConsumerRecords;
 use super::acquiring::Taking;
 use super::assigned::{Assigned, Fetched, Limits};
-use super::committing;
 use super::listener::RebalanceListener;
 use super::share_partition::Share;
 use super::subscribed::Subscribed;
+use super::{committing, dead_letters};
 use crate::broker::{Broker, Partition};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
@@ -113,7 +113,7 @@ impl Consumer {
     /// deleted. In a group also [`OffsetOutOfRange`](ErrorKind::OffsetOutOfRange) for a commit that can no longer be read from, until a
     /// [`seek`](Self::seek); [`InconsistentGroupProtocol`](ErrorKind::InconsistentGroupProtocol);
     /// [`ListenerPanicked`](ErrorKind::ListenerPanicked); [`InvalidRequest`](ErrorKind::InvalidRequest) of a consumer that
-    /// [acquires](Self::acquire); what kept the group from being written.
+    /// [acquires](Self::acquire), or has what only such a one reads; what kept the group from being written.
     pub fn poll(&mut self, timeout: Duration) -> Result<ConsumerRecords> {
         self.take_by(Taking::Polling)?;
         let deadline = self.clock.monotonic().saturating_add(timeout);
@@ -202,15 +202,21 @@ impl Consumer {
         Ok(())
     }
 
-    /// Moves the position of an assigned partition. What was [acquired](Self::acquire) of it can no longer be settled.
+    /// Moves the position of an assigned partition. What was [acquired](Self::acquire) of it can no longer be settled, and the group
+    /// goes on here; what was rejected is brought to the [dead-letter topic](crate::ConsumerBuilder::dead_letter_topic) first, if
+    /// there is one.
     ///
     /// # Errors
     /// [`OffsetOutOfRange`](crate::ErrorKind::OffsetOutOfRange) for an offset below the log start offset or
     /// above the high watermark, [`LogTruncated`](crate::ErrorKind::LogTruncated) for a position below which something was
     /// taken back: the position stays;
     /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition) for a partition that is not
-    /// assigned.
+    /// assigned; those of appending to the dead-letter topic: the position stays.
     pub fn seek(&mut self, partition: &Partition, start: Start) -> Result<()> {
+        let shared = self.require(partition)?.shared();
+        if let Some(group) = &self.group {
+            dead_letters::bury_before_leaving(&self.broker, group, shared.into_iter())?;
+        }
         self.require_mut(partition)?.seek(start)
     }
 
@@ -399,6 +405,8 @@ impl Drop for Consumer {
         // While the broker is open.
         let Some(group) = self.group.take() else { return };
         self.assigned.iter().filter_map(|assigned| assigned.share.as_ref()).for_each(Share::end);
+        let shared = self.assigned.iter().filter_map(Assigned::shared);
+        _ = dead_letters::bury_before_leaving(&self.broker, &group, shared);
         // What is not committed comes again, to whoever comes next; nobody is left to hear of it.
         _ = committing::commit_settled(&self.broker, &group, &self.assigned);
         if group.settings.auto_commit.is_some() {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::share_partition::SharePartition;
-use super::subscribed::GroupSettings;
+use super::subscribed::{GroupSettings, Subscribed};
 use crate::broker::Broker;
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::Rejection;
@@ -16,19 +16,42 @@ use crate::record_batch::OwnedRecord;
 
 /// Brings what was rejected of a partition to the dead-letter topic, durably, before anything is committed that passes it. Without one,
 /// a rejected record that is the first of those that are not settled is an error.
-pub fn bury(broker: &Broker, settings: &GroupSettings, partition: &SharePartition) -> Result<()> {
+pub fn bury(broker: &Broker, group: &Subscribed, partition: &SharePartition) -> Result<()> {
     while let Some(rejection) = partition.rejection() {
-        match &settings.delivery.dead_letter_topic {
-            Some(name) if **name != **partition.log().topic() => {
-                send(broker, settings, name, partition, &rejection)?;
+        match &group.settings.delivery.dead_letter_topic {
+            Some(name) => {
+                // Else it is for whoever has the partition now, and may accept it.
+                group.membership.check()?;
+                send(broker, &group.settings, name, partition, &rejection)?;
             }
             // Those before it may still be settled, and seeking would pass them.
-            _ if !rejection.is_first => return Ok(()),
-            _ => return Err(undeliverable(partition, &rejection)),
+            None if !rejection.is_first => return Ok(()),
+            None => return Err(undeliverable(partition, &rejection)),
         }
         partition.bury(rejection.offset);
     }
     Ok(())
+}
+
+/// The same of several, whatever becomes of each; the first error.
+pub fn bury_all<'a>(
+    broker: &Broker,
+    group: &Subscribed,
+    partitions: impl Iterator<Item = &'a SharePartition>,
+) -> Result<()> {
+    partitions.map(|partition| bury(broker, group, partition)).fold(Ok(()), Result::and)
+}
+
+/// The same of those that the consumer gives up: without a dead-letter topic, whoever has them next is given the records again.
+pub fn bury_before_leaving<'a>(
+    broker: &Broker,
+    group: &Subscribed,
+    partitions: impl Iterator<Item = &'a SharePartition>,
+) -> Result<()> {
+    match group.settings.delivery.dead_letter_topic {
+        Some(_) => bury_all(broker, group, partitions),
+        None => Ok(()),
+    }
 }
 
 fn send(

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::assigned::Assigned;
-use super::committing;
 use super::consumer::Consumer;
 use super::listener::{self, Committer, RebalanceListener};
 use super::share_partition::Share;
 use super::subscribed::{OffsetReset, Subscribed};
+use super::{committing, dead_letters};
 use crate::broker::{Mail, Partition};
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::{Assignment, Generation, TopicPartition};
@@ -70,7 +70,8 @@ impl Consumer {
             group.untaken.clear();
             group.membership.forget(self.broker.shared());
             group.join(now);
-            return self.lose(group, |_| true);
+            let unsaved = check_saved(group, &self.assigned);
+            return self.lose(group, |_| true).and(unsaved);
         }
         if let Some(at) = mail.rejoin {
             group.join(at);
@@ -186,11 +187,12 @@ impl Consumer {
         });
         group.listener = listener;
         // The listener may have waited for those who work on what was acquired.
-        let gone = assigned.iter().filter(|assigned| goes(assigned));
-        gone.filter_map(|assigned| assigned.share.as_ref()).for_each(Share::end);
+        let gone = || assigned.iter().filter(|assigned| goes(assigned));
+        gone().filter_map(|assigned| assigned.share.as_ref()).for_each(Share::end);
+        let buried = dead_letters::bury_before_leaving(broker, group, gone().filter_map(Assigned::shared));
         let settled = committing::commit_settled(broker, group, assigned);
         self.assigned.retain(|assigned| !goes(assigned));
-        committed.and(heard).and(settled)
+        committed.and(heard).and(buried).and(settled)
     }
 
     /// Partitions are others' already, or nobody's.
@@ -243,6 +245,22 @@ impl Assigned {
 
 fn is_out_of_log(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::OffsetOutOfRange | ErrorKind::LogTruncated)
+}
+
+/// Fails if something was settled, and can no longer be committed: who has settled it was told that it would be.
+fn check_saved(group: &Subscribed, assigned: &[Assigned]) -> Result<()> {
+    let is_unsaved = |share: &Share| share.has_unsaved();
+    let mut there = assigned.iter().filter(|assigned| !is_gone(assigned));
+    let Some(unsaved) = there.find(|assigned| assigned.share.as_ref().is_some_and(is_unsaved)) else {
+        return Ok(());
+    };
+    let group = group.settings.group.as_deref().unwrap_or_default();
+    let what =
+        format!("group {group:?}: the consumer was no longer in it, and what was settled was not committed");
+    let error = unsaved.log().place(Error::new(ErrorKind::UnknownMemberId, what));
+    Err(error.advise(
+        "it is handed out again, to whoever has the partition; acquire more often than the max.poll.interval",
+    ))
 }
 
 fn is_gone(assigned: &Assigned) -> bool {

@@ -65,6 +65,12 @@ impl Share {
         (!is_saved).then(|| (position, metadata.into()))
     }
 
+    /// Whether somebody has settled something that is not committed.
+    pub fn has_unsaved(&self) -> bool {
+        let in_flight = &self.shared.state.lock().in_flight;
+        in_flight.commit_point().offset() != self.saved.0 || in_flight.holds_settled()
+    }
+
     pub fn note_saved(&mut self, position: Position, metadata: &Arc<str>) {
         self.saved = (position.offset(), Arc::clone(metadata));
     }

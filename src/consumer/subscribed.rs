@@ -48,8 +48,15 @@ pub struct GroupSettings {
 /// How often records are handed out that are acquired, and where they go then.
 #[derive(Clone, Debug)]
 pub struct DeliverySettings {
-    pub count_limit: u32,
+    pub count_limit: Option<u32>,
     pub dead_letter_topic: Option<String>,
+}
+
+impl DeliverySettings {
+    /// Whether anything of it was asked for.
+    pub fn is_set(&self) -> bool {
+        self.count_limit.is_some() || self.dead_letter_topic.is_some()
+    }
 }
 
 /// Where a consumer in a group begins if nothing is committed, or if what is cannot be read from (Kafka: `auto.offset.reset`).
@@ -101,7 +108,12 @@ impl Subscribed {
     pub fn look_at_topics(&mut self, broker: &Broker) -> Result<bool> {
         let Subscription::Matching(matches) = &self.subscription else { return Ok(false) };
         let mut topics = BTreeSet::new();
+        let dead_letters = self.settings.delivery.dead_letter_topic.as_deref();
         for topic in broker.topics()? {
+            // Whatever the pattern says: what is rejected would be handed out again and again.
+            if Some(topic.name()) == dead_letters {
+                continue;
+            }
             if listener::call("the pattern of a subscription", || matches(topic.name()))? {
                 topics.insert(Arc::from(topic.name()));
             }

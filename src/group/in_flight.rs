@@ -167,6 +167,11 @@ impl<T: Clone> InFlight<T> {
         self.commit_point
     }
 
+    /// Whether records behind the commit point are settled or rejected.
+    pub fn holds_settled(&self) -> bool {
+        self.window.iter().any(|held| matches!(held.state, State::Settled | State::Rejected(_)))
+    }
+
     /// How often the records behind the commit point were handed out that are not settled: what is committed beside it.
     pub fn delivery_counts(&self) -> DeliveryCounts {
         let mut counts = DeliveryCounts::default();

@@ -1,6 +1,7 @@
 //! The suites over the whole library, one module a theme.
 
 mod acquiring;
+mod acquiring_random;
 mod adopting;
 mod adopting_damage;
 mod adopting_fixtures;
@@ -12,6 +13,7 @@ mod checkpoints;
 mod compression;
 mod consumer;
 mod damage;
+mod dead_letters;
 mod decoders;
 mod defaults;
 mod deliveries;
@@ -42,6 +44,7 @@ mod kafka_fixtures;
 mod kafka_groups;
 mod kafka_segments;
 mod kafka_transactions;
+mod kitchen;
 mod levels;
 mod offset_range;
 mod oldest_unsynced;

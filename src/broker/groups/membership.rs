@@ -11,8 +11,8 @@ use super::timers::HEARTBEAT;
 use crate::broker::shared::Shared;
 use crate::error::Result;
 use crate::group::{
-    Assignor, Candidate, Generation, GroupState, JoinRequest, MemberId, MemberProtocol, Subscription,
-    TopicPartition, write_generation,
+    Assignor, Candidate, Generation, GroupError, GroupState, JoinRequest, MemberId, MemberProtocol,
+    Subscription, TopicPartition, write_generation,
 };
 use crate::partition_log::Reach;
 use crate::sync::Signal;
@@ -167,6 +167,15 @@ impl Membership {
                 _ = log.wait(assigned, Reach::Durable);
                 true
             }
+        }
+    }
+
+    /// Fails if it is no longer in the group, and what it was assigned is others'.
+    pub fn check(&self) -> Result<()> {
+        let state = self.coordinator.state.lock();
+        match state.group.members().any(|(id, _)| *id == self.id) {
+            true => Ok(()),
+            false => Err(refused(&self.coordinator.id, GroupError::UnknownMemberId)),
         }
     }
 
