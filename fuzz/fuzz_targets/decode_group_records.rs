@@ -1,25 +1,28 @@
 //! Arbitrary bytes as records of `__consumer_offsets` and as blobs of the consumer protocol: a decoder refuses them, or what it
-//! read is written and read again as the same; and what is committed is the same where older records were compacted away.
+//! read is written and read again as the same; and what is committed is the same where older records were compacted away. The
+//! metadata of a commit, and any text, is what was counted of deliveries or counts nothing.
 //!
-//! The input is a blob as it is; and it is records, each a key and a value behind their lengths (2 bytes, big-endian; of a
+//! The input is a blob and a text as it is; and it is records, each a key and a value behind their lengths (2 bytes, big-endian; of a
 //! value `ffff` is null).
 #![no_main]
 
 use std::collections::BTreeMap;
 
 use libfuzzer_sys::fuzz_target;
-use ottla::internals::{Assignment, CommittedOffsets, Subscription, decode_group_record};
+use ottla::internals::{Assignment, CommittedOffsets, DeliveryCounts, Subscription, decode_group_record};
 
 type Record<'a> = (&'a [u8], Option<&'a [u8]>);
 
 fuzz_target!(|input: &[u8]| {
     check_blob(input);
+    std::str::from_utf8(input).into_iter().for_each(|text| check_metadata(text, 0));
     let records = sound(records(input));
     let groups = replay(records.iter().copied());
     check_rewriting(&records, &groups);
     check_compaction(&records, &groups);
     for (_, group) in groups.groups() {
         assert!(group.metadata.is_some() || !group.offsets.is_empty());
+        group.offsets.values().for_each(|committed| check_metadata(&committed.metadata, committed.offset));
         for member in group.metadata.iter().flat_map(|metadata| &metadata.members) {
             check_blob(&member.subscription);
             check_blob(&member.assignment);
@@ -37,6 +40,15 @@ fn check_blob(bytes: &[u8]) {
         let written = read.encode().expect("it was read");
         assert_eq!(Assignment::decode(&written).expect("it was just written"), read);
     }
+}
+
+/// What was read of it is written and read again as the same.
+fn check_metadata(metadata: &str, commit: u64) {
+    let read = DeliveryCounts::decode(metadata, commit);
+    let written = read.encode(commit, usize::MAX);
+    assert!(written.len() <= metadata.len());
+    assert_eq!(DeliveryCounts::decode(&written, commit), read);
+    _ = read.of(commit);
 }
 
 fn records(mut input: &[u8]) -> Vec<Record<'_>> {

@@ -1,6 +1,7 @@
-//! What is kept in the metadata of a commit reads back.
+//! What is kept in the metadata of a commit reads back, and what somebody else has put there does no harm.
 
-use ottla::internals::DeliveryCounts;
+use ottla::Position;
+use ottla::internals::{DeliveryCounts, InFlight};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -62,5 +63,35 @@ proptest! {
         for (offset, count) in all {
             prop_assert_eq!(behind.of(offset), if offset < commit + 20 { 0 } else { count });
         }
+    }
+    #[test]
+    fn whatever_the_metadata_says_every_record_is_handed_out_or_rejected(
+        text in prop_oneof![
+            3 => "ottla-deliveries/1( [0-9]{1,2}(-[0-9]{1,2})?x[0-9]{1,2}){1,4}",
+            2 => "ottla-deliveries/1( [0-9]{1,20}(-[0-9]{1,20})?x[0-9]{1,11}){0,4}",
+            1 => ".{0,40}",
+        ],
+        commit in prop_oneof![0..100_u64, u64::MAX - 200..u64::MAX - 100],
+    ) {
+        const LIMIT: u32 = 5;
+        let counts = DeliveryCounts::decode(&text, commit);
+        prop_assert_eq!(&DeliveryCounts::decode(&counts.encode(commit, usize::MAX), commit), &counts);
+        let mut in_flight = InFlight::new(Position::new(commit, None), counts.clone(), LIMIT);
+        for offset in commit..commit + 20 {
+            prop_assert!(in_flight.push(offset, Position::new(offset + 1, None), ()));
+        }
+        for _ in 0..20 {
+            for acquired in in_flight.acquire(1) {
+                prop_assert_eq!(acquired.delivery_count, counts.of(acquired.offset) + 1);
+                prop_assert!(acquired.delivery_count <= LIMIT);
+                prop_assert!(in_flight.accept(acquired.offset));
+            }
+            while let Some(rejection) = in_flight.rejection() {
+                prop_assert!(rejection.delivery_count >= LIMIT);
+                prop_assert!(in_flight.bury(rejection.offset));
+            }
+        }
+        prop_assert_eq!(in_flight.commit_point().offset(), commit + 20);
+        prop_assert!(in_flight.delivery_counts().encode(commit + 20, 4096).len() <= 4096);
     }
 }
