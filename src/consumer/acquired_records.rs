@@ -11,6 +11,27 @@ use crate::record_batch::{OwnedHeader, OwnedRecord};
 
 /// What [`Consumer::acquire`](crate::Consumer::acquire) hands out; iterate over it to take the records. Those that are not taken
 /// are released when it is dropped.
+///
+/// ```
+/// # let dir = std::env::temp_dir().join(format!("ottla-doc-acquired-records-{}", std::process::id()));
+/// # use {ottla::{Broker, Record, TopicConfig}, std::time::Duration};
+/// # let broker = Broker::open(&dir)?;
+/// # let orders = broker.ensure_topic("orders", TopicConfig::new())?;
+/// orders.producer().send_batch(&[Record::new("tea"), Record::new("cake")])?.wait()?;
+/// let mut consumer = broker.consumer().group("kitchen").subscribe(["orders"])?;
+/// for order in consumer.acquire(Duration::from_secs(1))? {
+///     match order.value() {
+///         Some(b"tea") => order.accept()?,
+///         _ => drop(order), // as a panic would
+///     }
+/// }
+/// // What was dropped comes again.
+/// let orders = consumer.acquire(Duration::from_secs(1))?;
+/// assert_eq!(orders.len(), 1);
+/// assert!(orders.iter().all(|order| order.value() == Some(b"cake") && order.delivery_count() == 2));
+/// # drop((orders, consumer, broker)); std::fs::remove_dir_all(&dir).ok();
+/// # Ok::<(), ottla::Error>(())
+/// ```
 #[derive(Debug, Default)]
 #[must_use = "records that are dropped are released, and come again"]
 pub struct AcquiredRecords {
@@ -22,6 +43,33 @@ pub struct AcquiredRecords {
 ///
 /// What was settled is committed by the consumer, in its [`acquire`](crate::Consumer::acquire) and
 /// [`commit`](crate::Consumer::commit).
+///
+/// ```
+/// # let dir = std::env::temp_dir().join(format!("ottla-doc-acquired-record-{}", std::process::id()));
+/// # use {ottla::{AcquiredRecord, Broker, Record, Result, TopicConfig}, std::time::Duration};
+/// # fn cook(_: Option<&[u8]>) -> Result<(), &'static str> { Err("no oven") }
+/// # let broker = Broker::open(&dir)?;
+/// # let orders = broker.ensure_topic("orders", TopicConfig::new())?;
+/// # let dead = broker.ensure_topic("orders.dead", TopicConfig::new())?;
+/// # orders.producer().send(Record::new("cake"))?.wait()?;
+/// /// Tries twice what may go better the second time.
+/// fn work(order: AcquiredRecord) -> Result<()> {
+///     match cook(order.value()) {
+///         Ok(()) => order.accept(),
+///         Err(_) if order.delivery_count() < 2 => order.release(),
+///         Err(reason) => order.reject(reason),
+///     }
+/// }
+///
+/// let mut consumer = broker.consumer().group("kitchen").dead_letter_topic("orders.dead").subscribe(["orders"])?;
+/// for _ in 0..2 {
+///     consumer.acquire(Duration::from_secs(1))?.into_iter().try_for_each(work)?;
+/// }
+/// consumer.commit()?;
+/// assert_eq!(dead.partition(0)?.high_watermark(), 1);
+/// # drop((orders, dead, consumer, broker)); std::fs::remove_dir_all(&dir).ok();
+/// # Ok::<(), ottla::Error>(())
+/// ```
 #[must_use = "a record that is dropped is released, and comes again"]
 pub struct AcquiredRecord {
     partition: Arc<SharePartition>,
