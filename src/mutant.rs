@@ -119,6 +119,8 @@ mutants! {
     CommitAckedBeforeSync,
     /// A commit above the high watermark is accepted.
     CommitAboveEnd,
+    /// A commit passes a rejected record before the dead-letter topic has it for certain.
+    BurialNotAwaited,
     /// What was committed of a topic outlives it.
     CommitsNotForgotten,
 

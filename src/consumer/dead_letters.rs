@@ -11,6 +11,7 @@ use crate::broker::Broker;
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::Rejection;
 use crate::model::{Compression, Record};
+use crate::mutant::{self, Mutant};
 use crate::partition_log::{IfFull, Reach};
 use crate::record_batch::OwnedRecord;
 
@@ -84,7 +85,7 @@ fn send(
     topic.check_writable()?;
     let log = topic.log(to)?;
     let assigned = log.append(&dead, Compression::None, IfFull::Wait)?;
-    log.wait(assigned, Reach::Durable)
+    mutant::unless(Mutant::BurialNotAwaited, || log.wait(assigned, Reach::Durable))
 }
 
 fn undeliverable(partition: &SharePartition, rejection: &Rejection<Arc<OwnedRecord>>) -> Error {

@@ -60,6 +60,7 @@ pub fn killer(mutant: Mutant) -> Killer {
         Mutant::CommitBeforeData => Suite("sim_crash:commits-what-was-not-synced"),
         Mutant::CommitAckedBeforeSync => Suite("sim_crash:commits"),
         Mutant::CommitAboveEnd => Suite("model"),
+        Mutant::BurialNotAwaited => Suite("sim_crash:acquires"),
         Mutant::CommitsNotForgotten => Suite("sim_crash:commits-to-a-topic-of-the-same-name"),
         Mutant::LeaderNotAnnounced => Check("group_flush"),
         Mutant::RegisteredAfterLook => Check("futures"),

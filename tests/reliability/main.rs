@@ -4,6 +4,7 @@
 //! does what is legal to do to a process, a disk or a directory, and holds what is left against what was acknowledged.
 //! It panics at the first thing that is lost, wrong or hanging, and says how to see that again.
 
+mod acquiring;
 #[path = "../suite/adopting.rs"]
 #[expect(dead_code, unused_imports, reason = "its own tests run there")]
 mod adopting;

@@ -9,6 +9,7 @@ use ottla::inspect::Severity;
 use ottla::internals::{MemoryVfs, Vfs, open_on, salvage_on, verify_on};
 use ottla::{Broker, ErrorKind, ManualClock, Record, TopicConfig};
 
+use crate::acquiring::{DEAD, check_dead_letters, check_work};
 use crate::committing::goes_on_at;
 use crate::group_deeds::committed;
 use crate::look::{check_positions, scan_and_look_up, values_of};
@@ -77,11 +78,13 @@ fn check_records(broker: &Broker, told: &Told, end: End, what: &str) {
         let found = scan_and_look_up(&partition, &what).unwrap_or_else(|error| panic!("{what}: {error}"));
         check_prefix(sent, &found, told.promised(place, end), &what);
         check_commits(broker, place, sent, &what);
+        check_work(broker, place, sent, &what);
         let still = Sent { values: found, ..sent.clone() };
         check_positions(&partition, &still, &what);
     }
+    check_dead_letters(broker, told.topics.values(), what);
     let topics = broker.topics().unwrap();
-    let unknown = |name: &str| !told.topics.keys().any(|place| split(place).0 == name);
+    let unknown = |name: &str| name != DEAD && !told.topics.keys().any(|place| split(place).0 == name);
     let made_up = topics.iter().find(|topic| unknown(topic.name()));
     assert!(made_up.is_none(), "{what}: {made_up:?} was never made, or deleted");
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ottla::internals::{CrashProfile, Fault, MemoryVfs, Operation, open_on, open_ticked_on};
 use ottla::{Broker, Delivery, ErrorKind, ManualClock, Partition, Result, Topic};
 
+use crate::acquiring::DEAD;
 use crate::look::{check_positions, values_of};
 use crate::step::Step;
 use crate::support::{ROOT, options};
@@ -104,6 +105,7 @@ impl Service {
             Step::CommitAt(place, number) => self.commit_at(place, *number),
             Step::MoveGroup(place, number) => self.move_group(place, *number),
             Step::DeleteGroup => self.delete_group(),
+            Step::Work(place) => self.work(place),
             Step::Flush(topic) => self.flush(topic),
             Step::Sync(topic) => self.sync(topic),
             Step::Create(topic) => self.topic(topic).map(|_| ()),
@@ -320,8 +322,10 @@ impl Service {
             // What is not mended stays as it is.
             _ = self.broker.is_some().then(|| self.mend(place));
         }
-        let offsets = self.broker.as_ref().map(|broker| broker.topic(OFFSETS_TOPIC)?.partition(0));
-        _ = offsets.map(|offsets| offsets?.reopen());
+        for name in [OFFSETS_TOPIC, DEAD] {
+            let partition = self.broker.as_ref().map(|broker| broker.topic(name)?.partition(0));
+            _ = partition.map(|partition| partition?.reopen());
+        }
     }
 
     /// The disk works again: everything can be read, and the directory be opened anew.

@@ -30,6 +30,8 @@ pub enum Step {
     /// Moves what the group has committed.
     MoveGroup(Place, u64),
     DeleteGroup,
+    /// Joins a group with a dead-letter topic, acquires to the end, accepts some, rejects some, commits, and leaves.
+    Work(Place),
     /// Has everything written that was sent to a topic.
     Flush(Place),
     /// Has everything synced that was sent to a topic.

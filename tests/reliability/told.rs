@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use ottla::{Compression, Durability, ErrorKind, Position, TopicConfig};
 
+use crate::acquiring::Work;
+
 /// A partition, written `topic/partition`, or the first one of a `topic`.
 pub type Place = &'static str;
 
@@ -51,6 +53,8 @@ pub struct Sent {
     pub positions: Vec<(Position, Vec<u8>)>,
     /// What the group has committed.
     pub commits: Commits,
+    /// What became of the records that another group has acquired.
+    pub work: Work,
 }
 
 /// The commits of a partition, as offsets.

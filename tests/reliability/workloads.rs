@@ -5,7 +5,7 @@ use ottla::internals::CrashProfile::{Adversarial, Ordered, Prefix, Strict};
 
 use crate::step::Step::{
     Await, Commit, Create, Delete, Expect, FailSync, Flush, Look, Mend, Overdue, PassInterval, Reopen, Sync,
-    Tick,
+    Tick, Work,
 };
 use crate::step::{advance, alter, batch, leave, send};
 use crate::workload::{Left, Workload};
@@ -374,6 +374,24 @@ fn groups() -> Vec<Workload> {
         ),
         Workload::new("commits after a kill", [send("a", &[50]), Commit("a"), Reopen, Commit("a")])
             .after([send("a", &[300, 900]), Commit("a"), send("a", &[100])], Left::Killed),
+        Workload::new(
+            "acquires",
+            [
+                send("a", &[300, 20, 30]),
+                Work("a"),
+                send("a", &[40, 50]),
+                Work("a"),
+                send("a", &[60]),
+                Work("a"),
+                Look,
+            ],
+        ),
+        Workload::new(
+            "acquires what was not synced",
+            [send("os", &[300, 20, 500]), Work("os"), Reopen, Work("os"), Work("os")],
+        ),
+        Workload::new("acquires after a kill", [Work("a"), send("a", &[10]), Work("a"), Reopen, Work("a")])
+            .after([send("a", &[300, 20, 30, 40, 50]), Work("a"), send("a", &[100])], Left::Killed),
     ]
 }
 
