@@ -124,6 +124,8 @@ pub use broker::{
     UndoReport,
 };
 pub use config::{Durability, TopicConfig};
+#[cfg(feature = "async")]
+pub use consumer::ConsumerStream;
 pub use consumer::{
     AcquiredRecord, AcquiredRecords, Commit, Committer, Consumer, ConsumerBuilder, ConsumerRecord,
     ConsumerRecordIter, ConsumerRecords, OffsetAndMetadata, OffsetReset, RebalanceListener,

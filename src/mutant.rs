@@ -131,6 +131,8 @@ mutants! {
     RegisteredAfterLook,
     /// A follower takes note of the signal after it has looked.
     SignalSeenAfterLook,
+    /// The task of a stream leaves its waker after it has looked at the signal once more.
+    ParkedAfterLook,
     /// A second leader goes to work beside the first.
     TwoLeaders,
     /// A sender who waits for room is not told that there is some.

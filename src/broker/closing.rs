@@ -172,6 +172,7 @@ fn wait_for_end(shared: &Shared, deadline: Duration) -> Result<()> {
             // Wakers may do anything, and are called without a lock.
             let logs = shared.logs.lock().clone();
             logs.iter().for_each(|log| log.abandon());
+            shared.wake_parked();
             return Err(late());
         }
         clock.wait(ended, seen, deadline);
@@ -187,6 +188,8 @@ fn close_all(shared: &Arc<Shared>, deadline: Duration) -> Result<()> {
     shared.closing.closers.lock().push(current_thread());
     let outcome = close_partitions(shared, &logs, deadline);
     let outcome = worse(outcome, end_crew(shared));
+    // Nobody else is left to do it.
+    shared.wake_parked();
     let outcome = failed.map_or(outcome, Err);
     // Of those that were given up, too: whoever hangs there comes back before the lock goes.
     logs.iter().for_each(|log| log.quiesce());

@@ -24,6 +24,8 @@ mod manifest;
 mod marker;
 mod open;
 mod options;
+#[cfg(feature = "async")]
+mod parked;
 mod partition;
 mod partition_dirs;
 mod partition_list;
@@ -58,6 +60,8 @@ pub use manifest::{AdoptedEnd, Manifest, TopicEntry, TopicState};
 pub use marker::{Marker, read as read_marker};
 pub use open::{in_use, take_lock};
 pub use options::BrokerOptions;
+#[cfg(feature = "async")]
+pub use parked::Parking;
 pub use partition::{Batches, Partition};
 pub use partition_metadata::{
     check as check_partition_metadata, decode as decode_partition_metadata,

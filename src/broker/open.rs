@@ -261,6 +261,8 @@ impl Opening {
             crew,
             closing: Closing::default(),
             logs: Mutex::default(),
+            #[cfg(feature = "async")]
+            parked: super::parked::ParkedTasks::default(),
             is_open: AtomicBool::new(true),
             topics,
             checkpoints,

@@ -40,6 +40,8 @@ pub struct Shared {
     pub(super) closing: Closing,
     /// The partitions that are being closed.
     pub(super) logs: Mutex<Vec<Arc<PartitionLog>>>,
+    #[cfg(feature = "async")]
+    pub(super) parked: super::parked::ParkedTasks,
 }
 
 /// The truth about topics, and whether it may change.
@@ -71,6 +73,12 @@ impl Shared {
     pub fn check_open(&self) -> Result<()> {
         check_process(&self.env.mark)?;
         if self.is_open.load(Ordering::SeqCst) { Ok(()) } else { Err(closed()) }
+    }
+
+    /// Wakes the tasks that wait for a consumer, if there can be any; the caller holds no lock.
+    pub(super) fn wake_parked(&self) {
+        #[cfg(feature = "async")]
+        self.parked.wake_all();
     }
 }
 

@@ -92,7 +92,7 @@ impl Consumer {
         self.require_group_mut()?;
         self.take_by(Taking::Acquiring)?;
         let deadline = self.clock.monotonic().saturating_add(timeout);
-        let acquired = self.begin_poll().and_then(|()| self.acquire_until(deadline));
+        let acquired = self.begin_poll(true).and_then(|()| self.acquire_until(deadline));
         self.end_poll();
         acquired
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::assigned::Assigned;
+use super::begun::Begun;
 use super::commit::Commit;
 use super::consumer::{Consumer, not_assigned};
 use super::offset_and_metadata::OffsetAndMetadata;
@@ -170,6 +171,21 @@ const AFTER_REVOCATION: &str =
 pub fn commit(broker: &Broker, group: &Subscribed, assigned: &mut [Assigned]) -> Result<()> {
     let offsets = uncommitted(assigned);
     wait(broker, group, assigned, &offsets)
+}
+
+/// Commits what was handed out without being asked; where a poll may not wait it only begins, and [hears of
+/// it](Consumer::hear_of_commits) later.
+pub fn commit_by_itself(broker: &Broker, group: &mut Subscribed, assigned: &mut [Assigned]) -> Result<()> {
+    if group.may_wait {
+        return commit(broker, group, assigned);
+    }
+    let offsets = uncommitted(assigned);
+    if let Some(pending) = append(broker, group, &offsets)? {
+        let offsets = offsets.into_iter().map(|offset| (offset.log, offset.position)).collect();
+        let (commit, generation) = (Commit::new(Some(pending)), group.generation);
+        group.begun.push(Begun { commit, generation, offsets });
+    }
+    Ok(())
 }
 
 /// Commits what the caller says.

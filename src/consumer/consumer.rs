@@ -117,7 +117,7 @@ impl Consumer {
     pub fn poll(&mut self, timeout: Duration) -> Result<ConsumerRecords> {
         self.take_by(Taking::Polling)?;
         let deadline = self.clock.monotonic().saturating_add(timeout);
-        let polled = self.begin_poll().and_then(|()| self.poll_until(deadline));
+        let polled = self.begin_poll(true).and_then(|()| self.poll_until(deadline));
         self.end_poll();
         polled
     }
@@ -125,19 +125,26 @@ impl Consumer {
     fn poll_until(&mut self, deadline: Duration) -> Result<ConsumerRecords> {
         loop {
             let seen = self.wakeup.signal().generation();
-            // Before anything is read, so that nothing that was read is lost.
-            self.check_wakeup()?;
-            let next = self.keep_membership()?;
-            let records = self.fetch()?;
-            if let Some(error) = self.untaken().filter(|_| records.is_empty()) {
-                return Err(error);
-            }
+            let (records, next) = self.look()?;
             if !records.is_empty() || self.clock.monotonic() >= deadline {
                 return Ok(records);
             }
             if !self.make_visible() {
                 self.clock.wait(self.wakeup.signal(), seen, deadline.min(next));
             }
+        }
+    }
+
+    /// What there is now, and when to look again at the latest.
+    pub(super) fn look(&mut self) -> Result<(ConsumerRecords, Duration)> {
+        // Before anything is read, so that nothing that was read is lost.
+        self.check_wakeup()?;
+        self.hear_of_commits()?;
+        let next = self.keep_membership()?;
+        let records = self.fetch()?;
+        match self.untaken() {
+            Some(error) if records.is_empty() => Err(error),
+            _ => Ok((records, next)),
         }
     }
 

@@ -16,18 +16,19 @@ use crate::model::{Position, Start};
 
 impl Consumer {
     /// A poll begins: what was handed out before is done with.
-    pub(super) fn begin_poll(&mut self) -> Result<()> {
+    pub(super) fn begin_poll(&mut self, may_wait: bool) -> Result<()> {
         let Self { broker, clock, assigned, group, .. } = self;
         let Some(group) = group else { return Ok(()) };
         group.membership.enter_poll();
+        group.may_wait = may_wait;
         assigned.iter_mut().for_each(Assigned::note_processed);
         let now = clock.monotonic();
         let (Some(at), Some(interval)) = (group.commit_at, group.settings.auto_commit) else { return Ok(()) };
-        if now < at {
+        if now < at || !group.begun.is_empty() {
             return Ok(());
         }
         group.commit_at = Some(now.saturating_add(interval));
-        match committing::commit(broker, group, assigned) {
+        match committing::commit_by_itself(broker, group, assigned) {
             // The poll finds out by itself, and commits when there is a place for it.
             Err(error) if is_of_rebalance(&error) => Ok(()),
             committed => committed,
@@ -41,7 +42,8 @@ impl Consumer {
     /// Does what the group asks for, and returns when it is to be asked again.
     pub(super) fn keep_membership(&mut self) -> Result<Duration> {
         let Some(mut group) = self.group.take() else { return Ok(Duration::MAX) };
-        let next = group.membership.tend();
+        // Where nobody may wait somebody ticks.
+        let next = if group.may_wait { group.membership.tend() } else { None };
         let kept = self.take_part(&mut group);
         let next = next.into_iter().chain(group.join_at).min();
         self.group = Some(group);
@@ -55,7 +57,7 @@ impl Consumer {
                 self.read_mail(group, mail)?;
             } else if group.join_at.is_some_and(|at| at <= self.clock.monotonic()) {
                 self.join(group)?;
-            } else if !group.membership.lead() {
+            } else if !(group.may_wait && group.membership.lead()) {
                 break;
             }
         }
@@ -134,10 +136,15 @@ impl Consumer {
         names: impl Iterator<Item = TopicPartition>,
     ) -> Result<()> {
         let (mut taken, mut untaken) = (Vec::new(), BTreeMap::new());
+        let mut names = names.peekable();
+        if names.peek().is_some() && !group.knows_commits(self.wakeup.signal()) {
+            group.untaken = names.map(|name| (name, None)).collect();
+            return Ok(());
+        }
         for name in names {
             match self.take_over(group, &name) {
                 Ok(partition) => taken.extend(partition),
-                Err(error) => _ = untaken.insert(name, error),
+                Err(error) => _ = untaken.insert(name, Some(error)),
             }
         }
         group.untaken = untaken;
@@ -146,7 +153,7 @@ impl Consumer {
 
     /// Why something that the consumer was given cannot be read.
     pub(super) fn untaken(&self) -> Option<Error> {
-        self.group.as_ref()?.untaken.values().next().cloned()
+        self.group.as_ref()?.untaken.values().flatten().next().cloned()
     }
 
     /// Begins where the group has left the partition.
@@ -157,7 +164,11 @@ impl Consumer {
             Err(error) if error.kind() == ErrorKind::UnknownTopicOrPartition => return Ok(None),
             found => found?,
         };
-        let committed = group.membership.coordinator().committed(name)?;
+        let coordinator = group.membership.coordinator();
+        let committed = match group.may_wait {
+            true => coordinator.committed(name)?,
+            false => coordinator.committed_so_far(name)?,
+        };
         let committed = committed.map(|committed| Position::new(committed.offset, committed.leader_epoch));
         partition.log().listen(self.wakeup.signal());
         let generation = group.generation.unwrap_or_default();
@@ -175,7 +186,7 @@ impl Consumer {
         }
         let Self { broker, assigned, .. } = self;
         let committed = match group.settings.auto_commit {
-            Some(_) => committing::commit(broker, group, assigned),
+            Some(_) => committing::commit_by_itself(broker, group, assigned),
             None => Ok(()),
         };
         let mut listener = group.listener.take();

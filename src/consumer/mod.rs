@@ -3,6 +3,7 @@
 mod acquired_records;
 mod acquiring;
 mod assigned;
+mod begun;
 mod builder;
 mod commit;
 mod committing;
@@ -14,6 +15,8 @@ mod membership;
 mod offset_and_metadata;
 mod records;
 mod share_partition;
+#[cfg(feature = "async")]
+mod stream;
 mod subscribed;
 
 pub use acquired_records::{AcquiredRecord, AcquiredRecords};
@@ -23,4 +26,6 @@ pub use consumer::Consumer;
 pub use listener::{Committer, RebalanceListener};
 pub use offset_and_metadata::OffsetAndMetadata;
 pub use records::{ConsumerRecord, ConsumerRecordIter, ConsumerRecords};
+#[cfg(feature = "async")]
+pub use stream::ConsumerStream;
 pub use subscribed::OffsetReset;

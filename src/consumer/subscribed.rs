@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::begun::Begun;
+use super::commit::Commit;
 use super::listener::{self, RebalanceListener};
 use crate::broker::{Broker, Membership, MembershipSettings};
 use crate::error::{Error, Result};
@@ -20,12 +22,17 @@ pub struct Subscribed {
     pub listener: Option<Box<dyn RebalanceListener>>,
     /// The generation in which it was given what it has; `None` before the first, and once it was lost.
     pub generation: Option<Generation>,
-    /// What it was given and could not take over so far, and why.
-    pub untaken: BTreeMap<TopicPartition, Error>,
+    /// What it was given and could not take over so far, and why; `None` if it is only not known yet where the group stands.
+    pub untaken: BTreeMap<TopicPartition, Option<Error>>,
     /// When it is to join, if it is.
     pub join_at: Option<Duration>,
     /// When it is to commit by itself, if it does.
     pub commit_at: Option<Duration>,
+    /// Whether a poll may wait for the disk; that of a stream may not, and begins commits instead.
+    pub may_wait: bool,
+    pub begun: Vec<Begun>,
+    /// A commit of the group's that is under way, for which a stream waits.
+    pub under_way: Option<Commit>,
 }
 
 /// What a consumer subscribes to.
@@ -90,6 +97,9 @@ impl Subscribed {
             untaken: BTreeMap::new(),
             join_at: Some(Duration::ZERO),
             commit_at,
+            may_wait: true,
+            begun: Vec::new(),
+            under_way: None,
         };
         subscribed.look_at_topics(broker)?;
         Ok(subscribed)

@@ -1,7 +1,7 @@
 //! A counter that can be waited on.
 
 use std::sync::Arc;
-use std::task::Wake;
+use std::task::{Wake, Waker};
 use std::time::Instant;
 
 use super::{Condvar, Mutex};
@@ -12,8 +12,15 @@ use super::{Condvar, Mutex};
 /// happens between the look and the wait has already moved the counter, so no wake-up is missed.
 #[derive(Debug, Default)]
 pub struct Signal {
-    generation: Mutex<u64>,
+    state: Mutex<State>,
     raised: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    generation: u64,
+    /// Who is woken beside those who wait.
+    relay: Option<Waker>,
 }
 
 impl Signal {
@@ -24,27 +31,39 @@ impl Signal {
 
     /// How often the signal was raised.
     pub fn generation(&self) -> u64 {
-        *self.generation.lock()
+        self.state.lock().generation
+    }
+
+    /// Has whoever raises it wake `relay` as well, in the place of the one before. It is called with locks in hand, and so is
+    /// never a user's.
+    #[cfg(feature = "async")]
+    pub fn relay_to(&self, relay: Option<Waker>) {
+        let before = std::mem::replace(&mut self.state.lock().relay, relay);
+        drop(before);
     }
 
     /// Wakes everybody who waits for a generation later than the one before this call.
     pub fn raise(&self) {
-        {
-            let mut generation = self.generation.lock();
-            *generation = generation.wrapping_add(1);
-        }
+        let relay = {
+            let mut state = self.state.lock();
+            state.generation = state.generation.wrapping_add(1);
+            state.relay.clone()
+        };
         // Whoever wakes takes the lock first.
         self.raised.notify_all();
+        if let Some(relay) = relay {
+            relay.wake();
+        }
     }
 
     /// Waits until the generation is no longer `seen`, or until the deadline, if there is one.
     pub fn wait(&self, seen: u64, deadline: Option<Instant>) {
-        let mut generation = self.generation.lock();
-        while *generation == seen {
+        let mut state = self.state.lock();
+        while state.generation == seen {
             match deadline {
-                None => self.raised.wait(&mut generation),
+                None => self.raised.wait(&mut state),
                 Some(at) => {
-                    if self.raised.wait_until(&mut generation, at) {
+                    if self.raised.wait_until(&mut state, at) {
                         return;
                     }
                 }

@@ -46,6 +46,8 @@ mod reopening;
 #[cfg(ottla_check)]
 mod schedule;
 #[cfg(ottla_check)]
+mod streams;
+#[cfg(ottla_check)]
 mod told;
 #[cfg(ottla_check)]
 mod wakeups;
@@ -75,6 +77,7 @@ fn main() -> std::process::ExitCode {
         hanging::CHECKS,
         memory::CHECKS,
         reopening::CHECKS,
+        streams::CHECKS,
         wakeups::CHECKS,
     ];
     explore::main(&themes.concat())

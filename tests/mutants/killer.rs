@@ -65,6 +65,7 @@ pub fn killer(mutant: Mutant) -> Killer {
         Mutant::LeaderNotAnnounced => Check("group_flush"),
         Mutant::RegisteredAfterLook => Check("futures"),
         Mutant::SignalSeenAfterLook => Check("follow_for_one"),
+        Mutant::ParkedAfterLook => Check("stream"),
         Mutant::TwoLeaders => Check("group_commit"),
         Mutant::RoomNotTold => Check("full_memory_ends"),
         Mutant::ClosedUnflushed => Check("close"),

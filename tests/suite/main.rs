@@ -64,6 +64,8 @@ mod salvaging_losses;
 mod salvaging_tears;
 mod scrubbing;
 mod short_reads;
+mod streaming;
+mod streaming_groups;
 mod stress;
 mod support;
 mod time_lookup;

@@ -174,6 +174,19 @@ impl GroupCoordinator {
     /// What is committed of a partition, once it is known what became of the commits that are under way.
     pub fn committed(self: &Arc<Self>, partition: &TopicPartition) -> Result<Option<Committed>> {
         self.settle_commits()?;
+        self.committed_so_far(partition)
+    }
+
+    /// The first of the commits that are under way.
+    pub fn under_way(self: &Arc<Self>) -> Option<PendingCommit> {
+        let state = self.state.lock();
+        let InFlight { log, assigned, .. } = state.in_flight.first()?;
+        Some(PendingCommit { coordinator: Arc::clone(self), log: Arc::clone(log), assigned: *assigned })
+    }
+
+    /// What is committed of a partition, whatever is under way.
+    pub fn committed_so_far(&self, partition: &TopicPartition) -> Result<Option<Committed>> {
+        self.refresh()?;
         Ok(self.state.lock().offsets.get(partition).map(|published| published.committed.clone()))
     }
 

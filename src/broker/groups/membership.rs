@@ -129,6 +129,12 @@ impl Membership {
         }
     }
 
+    /// Through which it is told, and says when it polls.
+    #[cfg(feature = "async")]
+    pub fn mailbox(&self) -> &Arc<Mailbox> {
+        &self.mailbox
+    }
+
     /// What has come for the member since it last asked; `None` costs no lock.
     pub fn mail(&self) -> Option<Mail> {
         if !self.mailbox.take_ring() {

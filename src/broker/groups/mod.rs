@@ -24,5 +24,7 @@ pub use commits::{OffsetToCommit, PendingCommit};
 pub use description::{GroupDescription, GroupMember, GroupPartition};
 pub use listing::GroupListing;
 pub use mailbox::Mail;
+#[cfg(feature = "async")]
+pub use mailbox::Mailbox;
 pub use membership::{Membership, MembershipSettings};
 pub use registry::Groups;
