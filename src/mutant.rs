@@ -5,22 +5,22 @@
 //! suite that has to notice it.
 
 macro_rules! mutants {
-    ($($(#[doc = $what:literal])+ $name:ident,)+) => {
+    ($($(#[doc = $what:literal])+ $(#[cfg($($feature:tt)+)])? $name:ident,)+) => {
         /// What is done wrong.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Mutant {
-            $($(#[doc = $what])+ $name,)+
+            $($(#[doc = $what])+ $(#[cfg($($feature)+)])? $name,)+
         }
 
         #[cfg(ottla_check)]
         impl Mutant {
             /// Every one of them.
-            pub const ALL: &[Self] = &[$(Self::$name),+];
+            pub const ALL: &[Self] = &[$($(#[cfg($($feature)+)])? Self::$name),+];
 
             /// What it does wrong, in a sentence.
             pub fn what(self) -> String {
                 match self {
-                    $(Self::$name => [$($what),+].map(str::trim).join(" "),)+
+                    $($(#[cfg($($feature)+)])? Self::$name => [$($what),+].map(str::trim).join(" "),)+
                 }
             }
         }
@@ -132,6 +132,7 @@ mutants! {
     /// A follower takes note of the signal after it has looked.
     SignalSeenAfterLook,
     /// The task of a stream leaves its waker after it has looked at the signal once more.
+    #[cfg(feature = "async")]
     ParkedAfterLook,
     /// A second leader goes to work beside the first.
     TwoLeaders,

@@ -91,8 +91,9 @@ use crate::error::{ErrorKind, Result};
 ///   [`max_block`](crate::BrokerOptions::max_block) at most;
 /// - after a commit of the group of which nobody knows what became of it, the internal topic is read again.
 ///
-/// [Without the broker's threads](crate::BrokerOptions::background) records become visible, and tasks are woken, by
-/// [`tick`](crate::Broker::tick), by others' waits, and by closing.
+/// So does dropping the consumer, where it commits by itself. [Without the broker's
+/// threads](crate::BrokerOptions::background) records become visible by [`tick`](crate::Broker::tick) and by the waits of others,
+/// and tasks are woken by `tick` and by closing.
 #[must_use = "a stream does nothing unless it is polled"]
 pub struct ConsumerStream<C = Consumer> {
     /// Before the consumer, which may leave its group when it is dropped.

@@ -138,20 +138,31 @@ fn who_was_woken_and_does_not_come_is_evicted() {
     is_evicted(&broker, &clock, slow, quick);
 }
 
+/// Does not wait any more, and keeps the consumer.
+type GiveUp = fn(ConsumerStream) -> Box<dyn std::any::Any>;
+
 #[test]
 fn who_waits_no_longer_is_evicted() {
-    let (broker, orders, clock) = place();
-    let (slow, quick, waker) = pair(&broker);
-    pass(&broker, &clock, 3 * INTERVAL);
-    // The stream is given up while it waits, and the consumer is kept.
-    let slow = slow.into_consumer();
-    assert_eq!(Arc::strong_count(&waker), 1);
-    pass(&broker, &clock, INTERVAL - SECOND);
-    assert_eq!(members(&broker), 2);
-    send_all(&orders, ["a"]).unwrap();
-    pass(&broker, &clock, 2 * SECOND);
-    assert_eq!(members(&broker), 1);
-    drop((slow, quick));
+    let ways: [GiveUp; 2] = [
+        |stream| Box::new(stream.into_consumer()),
+        |mut stream| {
+            assert_eq!(stream.consumer().assignment().len(), 1);
+            Box::new(stream)
+        },
+    ];
+    for give_up in ways {
+        let (broker, orders, clock) = place();
+        let (slow, quick, waker) = pair(&broker);
+        pass(&broker, &clock, 3 * INTERVAL);
+        let slow = give_up(slow);
+        assert_eq!(Arc::strong_count(&waker), 1);
+        pass(&broker, &clock, INTERVAL - SECOND);
+        assert_eq!(members(&broker), 2);
+        send_all(&orders, ["a"]).unwrap();
+        pass(&broker, &clock, 2 * SECOND);
+        assert_eq!(members(&broker), 1);
+        drop((slow, quick));
+    }
 }
 
 /// What two tasks have read, and which of them.
@@ -250,12 +261,20 @@ fn the_listener_is_called_by_the_task_that_polls() {
 
 #[test]
 fn a_stream_that_waits_commits_by_itself_in_time() {
+    // What was asked for before it waits is no reason to wake it, and not all that is asked for.
+    [true, false].into_iter().for_each(commits_in_time);
+}
+
+fn commits_in_time(ticks_before: bool) {
     let (broker, orders, clock) = place();
     let builder = broker.consumer().group("billing").auto_commit(5 * SECOND);
     let mut stream = builder.subscribe(["orders"]).unwrap().into_stream();
     let waker = settle(&broker, &mut [&mut stream]).remove(0);
     send_all(&orders, ["a"]).unwrap();
     assert_eq!(ready(poll_next(&mut stream, &waker)).len(), 1);
+    if ticks_before {
+        broker.tick().unwrap();
+    }
     assert!(poll_next(&mut stream, &waker).is_pending());
     let partition = orders.partition(0).unwrap();
     let committed = || {
