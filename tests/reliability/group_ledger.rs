@@ -73,11 +73,6 @@ impl GroupLedger {
                     self.place(place).acknowledge((member, number), offset);
                 }
             }
-            MemberReport::Refused { number } => {
-                for (place, _) in self.open.remove(&(member, number)).expect("it was sent") {
-                    self.place(place).sent.retain(|(id, _)| *id != (member, number));
-                }
-            }
         }
         true
     }

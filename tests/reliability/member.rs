@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use ottla::{
-    Broker, Commit, Committer, Consumer, ConsumerRecord, ConsumerRecords, ErrorKind, Offset,
-    OffsetAndMetadata, Partition, RebalanceListener,
+    Broker, Commit, Committer, Consumer, ConsumerRecord, ConsumerRecords, Offset, OffsetAndMetadata,
+    Partition, RebalanceListener,
 };
 
 use crate::appender::PLACES;
@@ -188,13 +188,8 @@ impl Held {
     }
 
     fn end_commit(&self, number: CommitNumber, outcome: ottla::Result<()>) {
-        self.tell(&match outcome {
-            Ok(()) => MemberReport::Committed { number },
-            Err(error) => {
-                assert_eq!(error.kind(), ErrorKind::RebalanceInProgress, "{error}");
-                MemberReport::Refused { number }
-            }
-        });
+        outcome.unwrap();
+        self.tell(&MemberReport::Committed { number });
     }
 
     fn leave(&mut self) {

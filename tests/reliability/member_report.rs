@@ -21,8 +21,6 @@ pub enum MemberReport {
     Commits { number: CommitNumber, offsets: Vec<(u8, Offset)> },
     /// That is acknowledged.
     Committed { number: CommitNumber },
-    /// That was refused, and is committed never.
-    Refused { number: CommitNumber },
 }
 
 impl MemberReport {
@@ -45,7 +43,6 @@ impl MemberReport {
                 ("commits", [*number].into_iter().chain(offsets.iter().flat_map(offset)).collect())
             }
             Self::Committed { number } => ("committed", vec![*number]),
-            Self::Refused { number } => ("refused", vec![*number]),
         };
         let numbers: Vec<_> = numbers.iter().map(u64::to_string).collect();
         format!("member {member} {name} {}", numbers.join(" "))
@@ -72,7 +69,6 @@ impl MemberReport {
                 Self::Commits { number, offsets: offsets.chunks_exact(2).map(offset).collect::<Option<_>>()? }
             }
             ("committed", &[number]) => Self::Committed { number },
-            ("refused", &[number]) => Self::Refused { number },
             _ => return None,
         };
         Some((member.parse().ok()?, report))
