@@ -20,6 +20,7 @@
 //! | `offsets.topic.num.partitions` | 1 | 50 | one process needs no more; a directory that was taken over keeps its own |
 //! | `max.poll.records` | unlimited | 500 | records are lent and not copied, and `fetch.max.bytes` bounds the memory; [`max_poll_records`](crate::ConsumerBuilder::max_poll_records) |
 //! | `fetch.max.bytes` | 1 MiB | 50 MiB | there is no round trip to save; [`fetch_max_bytes`](crate::ConsumerBuilder::fetch_max_bytes) |
+//! | `group.share.partition.max.record.locks` | 500 | 2000 | how often each was handed out fits beside the commit; [`Consumer::acquire`](crate::Consumer::acquire) |
 //! | `auto.create.topics.enable` | off | on | a name with a slip in it is an error; [`Broker::ensure_topic`](crate::Broker::ensure_topic) |
 //! | `message.timestamp.after.max.ms` | unlimited | 1 h | a time is the sender's business |
 //! | `segment.bytes`, at least | 1 KiB | 1 MiB | small devices, and tests |
@@ -42,5 +43,6 @@
 //! | `max.block.ms` | 60 s |
 //! | `session.timeout.ms` | 45 s |
 //! | `max.poll.interval.ms` | 300 s |
+//! | `group.share.delivery.count.limit` | 5 |
 //! | `offset.metadata.max.bytes` | 4 KiB |
 //! | `offsets.topic.segment.bytes` | 100 MiB |

@@ -42,6 +42,9 @@
 //! | read on as records come | [`Batches::follow`] |
 //! | read several partitions, and wait for more | [`Consumer`] |
 //! | share the records of topics among consumers, and remember how far they came | [`ConsumerBuilder::group`], [`Consumer::commit`] |
+//! | settle records one by one, on any thread, with bounded retries and a dead-letter topic | [`Consumer::acquire`] |
+//! | take a consumer's records in async code | `Consumer::into_stream` (feature `async`) |
+//! | know where defaults are others than Kafka's | [`defaults`] |
 //! | go on after a disk had a bad moment | [`Partition::reopen`] |
 //! | compress | [`Compression`], [`Producer::compression`] (features `gzip`, `snappy`, `lz4`, `zstd`) |
 //! | read what Kafka's producers wrote in transactions | [`Isolation`] |
@@ -73,15 +76,16 @@
 //!
 //! # What it does not do yet
 //!
-//! Retention, compaction, transactions of its own and an async stream of a consumer's records are not there.
+//! Retention, compaction and transactions of its own are not there.
 //! It runs on Linux.
 //!
 //! # From async code
 //!
 //! [`Producer::try_send`] never blocks, and a [`Delivery`] is awaited in any executor; with a deadline of the executor's
-//! own it can be awaited again later, for it is still on its way. Everything else may block a thread of the executor and
-//! belongs where it may: reading, polling and following, creating, altering and closing, and dropping the last handle, which
-//! closes.
+//! own it can be awaited again later, for it is still on its way. With feature `async` a consumer is a stream, and what of it
+//! may hold up a thread its `ConsumerStream` says; a [`Commit`] is awaited like a delivery. Everything else may block a thread of
+//! the executor and belongs where it may: reading, polling, acquiring and following, creating, altering and closing, and
+//! dropping the last handle, which closes.
 //!
 //! # Panics and threads
 //!

@@ -79,9 +79,9 @@ use crate::error::{ErrorKind, Result};
 ///
 /// # What blocks
 ///
-/// Polling the stream waits for no sync and for no other consumer: assignments, automatic commits, and commits of others
-/// whose partitions it takes over become durable beside it. It reads, from the page cache as a rule, and decompresses, up to the
-/// fetch limits. These things hold up the thread that polls, each as long as the disk takes:
+/// But for what is listed here, polling the stream waits for no sync and for no other consumer: assignments, automatic commits, and
+/// commits of others whose partitions it takes over become durable beside it. It reads, from the page cache as a rule, and
+/// decompresses, up to the fetch limits. These things hold up the thread that polls, each as long as the disk takes:
 ///
 /// - the first join of the first group of a directory, which makes the internal topic;
 /// - what a listener does, also a commit in [`revoked`](crate::RebalanceListener::revoked);
