@@ -1,5 +1,5 @@
 //! A data directory that was written in order and damaged since: opening and reading it gives what was sent, or
-//! an error.
+//! an error; and so does asking for what its group has committed.
 //!
 //! The first byte chooses an offset to read from; the rest are edits, each of them: number of the file, what to
 //! do, position (2 bytes, big-endian), number of bytes that follow, these bytes.
@@ -14,11 +14,15 @@ use libfuzzer_sys::fuzz_target;
 use ottla::internals::{EntryKind, MemoryVfs, OpenMode, Vfs, open_on};
 use ottla::{
     Broker, BrokerOptions, ErrorKind, ManualClock, Offset, OwnedHeader, OwnedRecord, Partition, PartitionId,
-    Record, RecordMetadata, Start, Timestamp, TopicConfig,
+    Position, Record, RecordMetadata, Start, Timestamp, TopicConfig,
 };
 
 const ROOT: &str = "/data";
 const LONG: Duration = Duration::from_secs(3600);
+/// The group, where it commits, and what it has committed of each partition, one after the other.
+const GROUP: &str = "workers";
+const OFFSETS: &str = "__consumer_offsets";
+const COMMITS: [[Offset; 3]; 2] = [[0, 5, 9], [0, 3, 0]];
 /// How many edits an input may hold: each may grow a file, and copies cost time.
 const MOST_EDITS: usize = 32;
 
@@ -89,6 +93,17 @@ impl Directory {
             }
         }
         assert_eq!(sent.len(), 40);
+        let mut consumer = broker.consumer().group(GROUP).subscribe(["sample"]).expect("a topic");
+        while consumer.assignment().len() < 2 {
+            consumer.poll(Duration::ZERO).expect("a file system in memory");
+        }
+        drop(consumer);
+        for (partition, offsets) in topic.partitions().zip(COMMITS) {
+            for offset in offsets {
+                let position = (partition.clone(), Position::new(offset, None));
+                broker.alter_group_offsets(GROUP, [position]).expect("a sound offset");
+            }
+        }
         broker.close(LONG).expect("a file system in memory");
 
         let mut directory =
@@ -147,11 +162,13 @@ impl Directory {
         }
     }
 
-    /// Files keep their numbers only in one order; Kafka's checkpoints, which nobody believes, come last.
+    /// Files keep their numbers only in one order; Kafka's checkpoints, which nobody believes, come last but for what the
+    /// group has written.
     fn sort(&mut self) {
         self.files.sort_by_cached_key(|(path, _)| {
             let root = path.parent() == Some(Path::new(ROOT));
-            (root && path.to_string_lossy().ends_with("-checkpoint"), path.clone())
+            let is_checkpoint = root && path.to_string_lossy().ends_with("-checkpoint");
+            (path.to_string_lossy().contains(OFFSETS), is_checkpoint, path.clone())
         });
     }
 
@@ -183,8 +200,32 @@ impl Directory {
                 self.check_new(&partition, &metadata);
             }
         }
+        self.check_group(&broker);
         // A partition that could not be written to says so here as well.
         _ = broker.close(LONG);
+    }
+
+    /// What the group has committed is what it once did, or there is an error, as for whoever joins it.
+    fn check_group(&self, broker: &Broker) {
+        for group in broker.groups().into_iter().flatten() {
+            // One whose name was forged may be gone again.
+            let Ok(group) = broker.describe_group(group.name()) else { continue };
+            for partition in group.partitions() {
+                let offset = partition.committed().map(Position::offset);
+                let number = usize::try_from(partition.partition()).expect("a small number");
+                let commits = COMMITS.get(number).filter(|_| partition.topic() == "sample");
+                let was_committed = offset.zip(commits).is_some_and(|(it, commits)| commits.contains(&it));
+                assert!(self.forged || was_committed && group.name() == GROUP, "{group:?}");
+            }
+        }
+        let Ok(mut consumer) = broker.consumer().group(GROUP).subscribe(["sample"]) else { return };
+        for _ in 0..4 {
+            _ = consumer.poll(Duration::ZERO);
+        }
+        for partition in consumer.assignment() {
+            _ = consumer.committed(&partition);
+        }
+        _ = consumer.commit();
     }
 
     /// Reads to the end, or to the first error.
