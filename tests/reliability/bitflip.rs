@@ -17,6 +17,7 @@ use crate::dice::{Dice, seed};
 use crate::figures::Figures;
 use crate::runner::Size;
 use crate::seeded::Seeded;
+use crate::service::end_process;
 use crate::specimen::{ADOPTED, Content, Left, ROOT, Specimen, bytes, open, options, path, read_all};
 
 /// What is done to the directory.
@@ -214,7 +215,7 @@ fn judge(specimen: &Specimen, damage: &Damage) -> Verdict {
     };
     let cut = broker.recovery_report().partitions().to_vec();
     let content = read_all(&broker);
-    std::mem::forget(broker);
+    end_process(&vfs, broker);
     let content = match content {
         Ok(content) => content,
         Err(error) => {
