@@ -23,7 +23,7 @@ use crate::clock::Clock;
 use crate::config::TopicConfig;
 use crate::ends_file::{EndsSlot, ProvenEnd};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Isolation, Offset, PartitionId, Start, Timestamp};
+use crate::model::{Isolation, LeaderEpoch, Offset, PartitionId, Position, Start, Timestamp};
 use crate::record_batch::Codecs;
 use crate::segment::{NextLog, Segment, SegmentDir};
 use crate::sync::{Mutex, RwLock, Signal};
@@ -205,6 +205,13 @@ impl PartitionLog {
     /// The transactions that a Kafka broker has left open, the oldest first.
     pub fn open_transactions(&self) -> &[OpenTransaction] {
         &self.left_open
+    }
+
+    /// The leader epoch of a position, to be kept where Kafka may read it: none behind what Kafka has written, for a directory that
+    /// goes back has other ones there, and Kafka's consumers wait for ever for an epoch that it has not come to.
+    pub fn lasting_epoch(&self, position: Position) -> Option<LeaderEpoch> {
+        let kafka_end = self.context.dir.kafka_end();
+        position.leader_epoch().filter(|_| kafka_end == 0 || position.offset() <= kafka_end)
     }
 
     /// Where reading ends at this moment.

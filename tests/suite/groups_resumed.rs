@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla::internals::{MemoryVfs, open_on};
+use ottla::internals::{MemoryVfs, open_on, undo_adoption_on};
 use ottla::{
     Broker, Consumer, ConsumerBuilder, ErrorKind, OffsetReset, Position, Record, Start, Topic, TopicConfig,
 };
@@ -224,4 +224,41 @@ fn a_commit_of_records_that_a_crash_took_is_an_error_with_where_they_part_unless
     let partition = consumer.assignment().into_iter().find(|partition| partition.id() == 0).unwrap();
     consumer.seek(&partition, Start::At(2)).unwrap();
     assert!(drain(&mut consumer).contains(&"other".to_owned()));
+}
+
+/// Kafka's consumers wait for an epoch that Kafka has not come to, and the batches of ours get Kafka's when the directory goes back.
+#[test]
+fn what_is_committed_behind_kafkas_part_carries_no_epoch_and_holds_when_the_directory_comes_again() {
+    let mut vfs = directory("groups");
+    for life in 0..4 {
+        let broker = open(&vfs);
+        let t0 = broker.topic("t0").unwrap();
+        let end = t0.partition(0).unwrap().high_watermark();
+        let sent = t0.producer().send(Record::new("ours").partition(0)).unwrap().wait().unwrap().position();
+        let committed = |position| {
+            broker.alter_group_offsets("billing", [(t0.partition(0).unwrap(), position)]).unwrap();
+            broker.describe_group("billing").unwrap().partitions()[0].committed().unwrap()
+        };
+        assert!(sent.leader_epoch().is_some());
+        assert_eq!(
+            committed(Position::new(sent.offset(), sent.leader_epoch())),
+            Position::new(end + 1, None)
+        );
+        if life == 0 {
+            let kafkas = t0.partition(0).unwrap().read(Start::At(end)).unwrap().position();
+            assert!(kafkas.leader_epoch().is_some());
+            assert_eq!(committed(kafkas), kafkas, "what Kafka has written keeps its epoch");
+            committed(sent);
+        }
+        std::mem::forget((broker, t0));
+        vfs = vfs.restart();
+    }
+    drop(open(&vfs));
+    undo_adoption_on(options(), Arc::new(vfs.clone()), Path::new(ROOT)).unwrap();
+    let broker = open(&vfs);
+    let mut consumer = broker.consumer().group("billing").subscribe(["t0"]).unwrap();
+    let values = drain(&mut consumer);
+    assert_eq!(values.iter().filter(|value| *value == "ours").count(), 0, "they are committed");
+    send_all(&broker.topic("t0").unwrap(), ["new"]).unwrap();
+    assert_eq!(drain(&mut consumer), ["new"]);
 }

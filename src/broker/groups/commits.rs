@@ -142,7 +142,7 @@ impl GroupCoordinator {
         let now = self.clock.now();
         let committed = |offset: &OffsetToCommit| Committed {
             offset: offset.position.offset(),
-            leader_epoch: offset.position.leader_epoch(),
+            leader_epoch: offset.log.lasting_epoch(offset.position),
             metadata: Arc::clone(&offset.metadata),
             commit_timestamp: now,
         };
