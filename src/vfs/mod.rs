@@ -28,9 +28,9 @@ pub use budget::{Budget, BudgetedVfs, Holder, Tenancy};
 pub use lazy::LazyFile;
 pub use map::ProcessMark;
 #[cfg(any(test, feature = "test-util"))]
-pub use memory::{
-    Call, CallCounts, CrashProfile, Fault, Image, ImageClass, Images, MemoryVfs, Operation, Repeat,
-};
+pub use memory::MemoryVfs;
+#[cfg(feature = "test-util")]
+pub use memory::{Call, CallCounts, CrashProfile, Fault, Image, ImageClass, Images, Operation, Repeat};
 pub use os::{OsVfs, real_path};
 pub use read_ahead::ReadAhead;
 pub use view::FileView;

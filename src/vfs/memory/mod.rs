@@ -34,7 +34,9 @@ use std::sync::Arc;
 
 pub use crash::CrashProfile;
 pub use fault::{Call, CallCounts, Fault, Operation, Repeat};
-pub use image::{Image, ImageClass};
+#[cfg(feature = "test-util")]
+pub use image::Image;
+pub use image::ImageClass;
 pub use images::Images;
 
 use super::{DirEntry, EntryKind, OpenMode, Vfs, VfsFile, VfsLock};
@@ -75,6 +77,10 @@ impl Default for MemoryVfs {
 }
 
 /// The simulator.
+#[cfg_attr(
+    not(feature = "test-util"),
+    expect(dead_code, reason = "the unit tests alone need less of it than the suites and users do")
+)]
 impl MemoryVfs {
     /// An empty file system; the root directory exists.
     pub fn new() -> Self {
