@@ -44,15 +44,14 @@ struct Failure<'a> {
 }
 
 pub fn run_suite(size: Size) -> Figures {
-    let stride = if recipe::is_one() { 1 } else { size.of(61, 1, 1) };
     let images = recipe::number_at(3).unwrap_or(size.of(2, 2, 12));
     // What fails by itself keeps the fault for itself.
     let workloads = workloads().into_iter().filter(|workload| !workload.fails_a_sync());
     let workloads: Vec<_> = workloads.map(|workload| (workload.beginning(), workload)).collect();
-    let cases = workloads
-        .iter()
-        .enumerate()
-        .flat_map(|(number, (beginning, workload))| cases(beginning, workload, stride, number % stride));
+    let cases = workloads.iter().enumerate().flat_map(|(number, (beginning, workload))| {
+        let stride = if recipe::is_one() { 1 } else { size.of(61, workload.fails_each, 1) };
+        cases(beginning, workload, stride, number % stride)
+    });
     let cases: Vec<_> = cases.filter(|case| case.recipe(images).is_asked_for()).collect();
     let mut figures = Figures::new();
     figures.add("workloads", workloads.len() as u64);

@@ -16,6 +16,8 @@ pub struct Workload {
     left: Left,
     steps: Vec<Step>,
     is_ticked: bool,
+    /// Each so many'th of its calls fails.
+    pub fails_each: usize,
 }
 
 /// How the disk was left on which the counted part begins.
@@ -39,7 +41,8 @@ pub struct Beginning {
 
 impl Workload {
     pub fn new(name: &'static str, steps: impl Into<Vec<Step>>) -> Self {
-        Self { name, before: Vec::new(), left: Left::Closed, steps: steps.into(), is_ticked: false }
+        let (before, left, steps) = (Vec::new(), Left::Closed, steps.into());
+        Self { name, before, left, steps, is_ticked: false, fails_each: 1 }
     }
 
     /// On a disk on which something was done before.
@@ -50,6 +53,11 @@ impl Workload {
     /// As with threads that do what is due, in the ticks of the steps.
     pub fn ticked(self) -> Self {
         Self { is_ticked: true, ..self }
+    }
+
+    /// One that takes so long that not each of its calls fails in CI.
+    pub fn failing_each(self, fails_each: usize) -> Self {
+        Self { fails_each, ..self }
     }
 
     pub fn beginning(&self) -> Beginning {

@@ -385,13 +385,16 @@ fn groups() -> Vec<Workload> {
                 Work("a"),
                 Look,
             ],
-        ),
+        )
+        .failing_each(5),
         Workload::new(
             "acquires what was not synced",
             [send("os", &[300, 20, 500]), Work("os"), Reopen, Work("os"), Work("os")],
-        ),
+        )
+        .failing_each(5),
         Workload::new("acquires after a kill", [Work("a"), send("a", &[10]), Work("a"), Reopen, Work("a")])
-            .after([send("a", &[300, 20, 30, 40, 50]), Work("a"), send("a", &[100])], Left::Killed),
+            .after([send("a", &[300, 20, 30, 40, 50]), Work("a"), send("a", &[100])], Left::Killed)
+            .failing_each(5),
     ]
 }
 
