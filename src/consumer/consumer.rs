@@ -106,7 +106,8 @@ impl Consumer {
     /// # Errors
     /// [`CorruptMessage`](crate::ErrorKind::CorruptMessage) and other failures of reading: the position stays,
     /// and the next poll tries again at once: [pause](Self::pause), or [unassign](Self::unassign), the partition that the
-    /// error names, to go on with the others. [`LogTruncated`](crate::ErrorKind::LogTruncated) if what stood below the position was
+    /// error names, to go on with the others. [`StorageError`](crate::ErrorKind::StorageError) where a failed sync may have taken what was
+    /// visible and not durable, until the partition is [reopened](Partition::reopen). [`LogTruncated`](crate::ErrorKind::LogTruncated) if what stood below the position was
     /// taken back when the partition was [reopened](Partition::reopen): until a [`seek`](Self::seek). [`Wakeup`](crate::ErrorKind::Wakeup) if a
     /// [handle](Self::wakeup_handle) has asked for it. [`Closed`](crate::ErrorKind::Closed);
     /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition) once an assigned topic was

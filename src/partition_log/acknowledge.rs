@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::commit::{Reach, State};
 use super::log::{Assigned, PartitionLog};
-use super::stop::check_process;
+use super::stop::{Stop, check_process};
 use super::waiting::Registration;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Offset;
@@ -182,6 +182,16 @@ impl PartitionLog {
         if self.last_assigned(Reach::Written).is_some() {
             self.ask();
         }
+    }
+
+    /// Why a record that was visible can perhaps not be read: it was not durable, and a sync has failed, or is just failing.
+    pub fn failure_at(&self, offset: Offset) -> Option<Error> {
+        let mut state = self.commit.state.lock();
+        while state.stop.is_none() && (state.leading || state.syncing) && offset >= state.durable.offset {
+            self.commit.changed.wait(&mut state);
+        }
+        let loss = state.stop.as_ref().and_then(Stop::loss).filter(|_| offset >= state.durable.offset)?;
+        Some(loss.at_offset(offset))
     }
 
     /// The last record that was taken, if it has not come so far.

@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Offset, Position};
 
 /// What is true of a partition as long as nothing is taken back of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Life {
     /// How often the partition was opened.
     pub generation: u32,

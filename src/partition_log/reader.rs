@@ -83,7 +83,8 @@ impl BatchReader {
         let position = Self::position(self);
         self.log.resolve(Start::Resume(position), self.isolation)?;
         self.life = life;
-        self.until = self.until.min(self.log.high_watermark());
+        // The end of the life before may lie within a batch of this one.
+        self.until = self.end().max(self.next);
         Ok(())
     }
 
@@ -107,9 +108,13 @@ impl BatchReader {
             match self.next_readable() {
                 Ok(Some(batch)) => return Ok(Some(batch)),
                 Ok(None) => {}
-                // What it has read was being taken back.
-                Err(_) if self.has_ended_life() => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    let failure = self.log.failure_at(self.next);
+                    // Else what it has read was being taken back.
+                    if !self.has_ended_life() {
+                        return Err(failure.unwrap_or(error));
+                    }
+                }
             }
         }
         Ok(None)

@@ -86,6 +86,9 @@ impl Failed<'_> {
         let outcome = self.take_over(copy).map_err(|error| log.place(error))?;
 
         let mut state = log.commit.state.lock();
+        // Whoever has begun to read in this life before its files were cut begins once more.
+        let life = log.life().as_ref().clone();
+        *log.life.write() = Arc::new(life);
         state.upkeep = Upkeep::default();
         log.publish_ends(&mut state);
         let mut appends = log.appends.lock();

@@ -44,6 +44,16 @@ impl Stop {
         }
     }
 
+    /// For a reader of what was not durable when a write or a sync failed, and may be gone.
+    pub fn loss(&self) -> Option<Error> {
+        match self {
+            Self::Failed(error) => Some(error.clone().with_kind(ErrorKind::StorageError).advise(
+                "what stands there was not on stable storage when that failed, and may be gone: reopen the partition",
+            )),
+            _ => None,
+        }
+    }
+
     /// Readers keep what was durable when a write fails; of a closed or deleted partition they keep nothing.
     pub fn ends_reading(&self) -> Option<Error> {
         match self {

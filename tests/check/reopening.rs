@@ -177,6 +177,8 @@ fn poll(world: &World, seen: &Seen) {
                 }
             }
             Err(error) => {
+                // Until it is reopened it may fail again and again.
+                thread::yield_now();
                 let start = after(&error);
                 // It may be cut once more meanwhile.
                 next = match start {

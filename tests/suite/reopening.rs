@@ -156,6 +156,44 @@ fn a_reader_above_the_new_end_gets_an_error_with_the_choices() {
     broker.close(TIMEOUT).unwrap();
 }
 
+/// Whoever has begun to read before is not told of damage where another batch reaches beyond the end that he knew.
+#[test]
+fn a_reader_from_before_a_reopening_reads_the_batches_that_came_after_it() {
+    let (vfs, broker, topic) = lossy(Durability::Os);
+    let partition = topic.partition(0).unwrap();
+    send_all(&topic, ["lost"]).unwrap();
+    let mut reader = partition.read(Start::At(2)).unwrap();
+    fail_sync(&vfs, 0, || assert!(topic.producer().synced().flush().unwrap_err().is_indeterminate()));
+    partition.reopen().unwrap().unwrap();
+    topic.producer().flush().expect_err("what was lost is told once");
+    topic.producer().send_batch(&[Record::new("c"), Record::new("d")]).unwrap().wait().unwrap();
+    let batch = reader.next().unwrap().unwrap();
+    assert_eq!(batch.iter().map(|record| record.value().unwrap()).collect::<Vec<_>>(), [b"c", b"d"]);
+    assert!(reader.next().is_none());
+    broker.close(TIMEOUT).unwrap();
+}
+
+/// What was visible and not durable may be gone after a failed sync: that is no damage.
+#[test]
+fn what_a_failed_sync_has_taken_is_not_called_damaged() {
+    let place = Place::new(Durability::Os);
+    send_all(&place.topic, ["a"]).unwrap();
+    place.topic.producer().synced().flush().unwrap();
+    send_all(&place.topic, ["b"]).unwrap();
+    let mut consumer = place.broker.consumer().assign([place.partition()]).unwrap();
+    _ = place.fail("c");
+    place.vfs.damage(&format!("t-0/{LOG}"), 130);
+    assert_eq!(consumer.poll(Duration::ZERO).unwrap().len(), 1);
+    let error = consumer.poll(Duration::ZERO).unwrap_err();
+    assert_eq!((error.kind(), error.offset()), (ErrorKind::StorageError, Some(1)), "{error}");
+    assert!(error.to_string().contains("reopen the partition"), "{error}");
+    place.partition().reopen().unwrap().unwrap();
+    assert_eq!(place.found(), [b"a"]);
+    // Below what is durable it is.
+    place.vfs.damage(&format!("t-0/{LOG}"), 65);
+    assert_eq!(values(&place.partition()).unwrap_err().kind(), ErrorKind::CorruptMessage);
+}
+
 /// Segments that were rolled, and not synced when the failure came, go as well.
 #[test]
 fn segments_behind_the_durable_end_are_taken_over_or_cut() {
