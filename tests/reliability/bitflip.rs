@@ -74,7 +74,7 @@ pub fn run(size: Size) -> Figures {
         let mut damages = damages(&specimen);
         let mut dice = Dice::new(seed());
         // One of so many; a process that was killed leaves more to be told apart.
-        let flips = if left == Left::Killed { size.of(600, 1, 1) } else { size.of(600, 8, 1) };
+        let flips = if left == Left::Killed { size.of(600, 1, 1) } else { size.of(600, 16, 1) };
         let of = [flips, 1, size.of(30, 1, 1)];
         damages.retain(|damage| match damage {
             Damage::Flip { .. } | Damage::Cut { .. } => dice.below(of[0]) == 0,

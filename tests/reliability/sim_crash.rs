@@ -43,7 +43,7 @@ struct Effort {
 
 pub fn run_suite(size: Size) -> Figures {
     let stride = if recipe::is_one() { 1 } else { size.of(23, 1, 1) };
-    let images = recipe::number_at(3).unwrap_or(size.of(3, 700, 2000));
+    let images = recipe::number_at(3).unwrap_or(size.of(3, 600, 2000));
     let of = |several| if recipe::is_one() { 1 } else { several };
     let (verified, sample) = (of(size.of(4, 4, 1)), of(size.of(3, 80, 8)) as u64);
     let effort = Effort { stride, images, verified, sample };
