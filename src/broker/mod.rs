@@ -48,8 +48,8 @@ pub use giving_back::UndoReport;
 #[cfg(feature = "test-util")]
 pub use giving_back::give_back;
 pub use groups::{
-    GroupDescription, GroupListing, GroupMember, GroupPartition, Mail, Membership, MembershipSettings,
-    OffsetToCommit, PendingCommit,
+    GroupDescription, GroupListing, GroupMember, GroupPartition, METADATA_MAX_BYTES, Mail, Membership,
+    MembershipSettings, OffsetToCommit, PendingCommit,
 };
 pub use handing_over::{HandOver, HandOverReport, HandedOver};
 pub use handle::Broker;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::broker::METADATA_MAX_BYTES;
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::{Acquisition, DeliveryCounts, InFlight, Rejection};
 use crate::model::{Offset, Position};
@@ -34,8 +35,6 @@ pub struct Share {
 /// How many records of a partition are read and not settled at most (Kafka: `group.share.partition.max.record.locks`, 2000). So few
 /// that how often each was handed out fits into the metadata of a commit.
 const MAX_IN_FLIGHT: usize = 500;
-/// Kafka: `offset.metadata.max.bytes`.
-const METADATA_MAX_BYTES: usize = 4096;
 
 impl Share {
     /// Of a partition that is read from `start` on, and of which this is committed.

@@ -11,7 +11,7 @@ use super::recovery::{Cut, Outcome, Plan, cut_back, plan, settle};
 use super::stop::{Stop, check_process};
 use super::unsynced_since::UnsyncedSince;
 use super::writer::LogEnd;
-use super::{LeaderEpochs, LogContext};
+use super::{LeaderEpochs, Life, LogContext};
 use crate::ends_file::ProvenEnd;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sync::MutexGuard;
@@ -87,8 +87,8 @@ impl Failed<'_> {
 
         let mut state = log.commit.state.lock();
         // Whoever has begun to read in this life before its files were cut begins once more.
-        let life = log.life().as_ref().clone();
-        *log.life.write() = Arc::new(life);
+        let life = Arc::new(Life::clone(&log.life()));
+        *log.life.write() = life;
         state.upkeep = Upkeep::default();
         log.publish_ends(&mut state);
         let mut appends = log.appends.lock();

@@ -3,14 +3,14 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use ottla::{Delivery, Durability, ErrorKind};
-use shuttle::sync::{Condvar, Mutex};
 use shuttle::thread;
 
 use crate::explore::Check;
+use crate::parked::Parked;
 use crate::told::Value;
 use crate::world::{World, chance, value};
 
@@ -19,27 +19,6 @@ pub const CHECKS: &[Check] = &[
     Check { name: "futures_and_waits", run: futures_and_waits },
     Check { name: "timeout", run: timeout },
 ];
-
-/// The waker of a thread that does nothing else. One whose wake-up is lost waits for ever, which is a deadlock.
-#[derive(Default)]
-struct Parked {
-    is_woken: Mutex<bool>,
-    woken: Condvar,
-}
-
-impl Wake for Parked {
-    fn wake(self: Arc<Self>) {
-        *self.is_woken.lock().unwrap() = true;
-        self.woken.notify_all();
-    }
-}
-
-impl Parked {
-    fn park(&self) {
-        let is_woken = self.is_woken.lock().unwrap();
-        *self.woken.wait_while(is_woken, |is_woken| !*is_woken).unwrap() = false;
-    }
-}
 
 fn poll(delivery: &mut Delivery, parked: &Arc<Parked>) -> Poll<ottla::Result<ottla::RecordMetadata>> {
     let waker = Waker::from(Arc::clone(parked));

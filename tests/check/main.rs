@@ -40,6 +40,8 @@ mod levels;
 #[cfg(ottla_check)]
 mod memory;
 #[cfg(ottla_check)]
+mod parked;
+#[cfg(ottla_check)]
 mod publish;
 #[cfg(ottla_check)]
 mod reopening;

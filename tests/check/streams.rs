@@ -2,38 +2,17 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 
 use ottla::{ConsumerRecords, ConsumerStream, ErrorKind, Result};
-use shuttle::sync::{Condvar, Mutex};
 use shuttle::thread;
 
 use crate::explore::Check;
+use crate::parked::Parked;
 use crate::world::{TIMEOUT, World, value};
 
 pub const CHECKS: &[Check] =
     &[Check { name: "stream", run: stream }, Check { name: "stream_ends", run: stream_ends }];
-
-/// The waker of a thread that does nothing else. One whose wake-up is lost waits for ever, which is a deadlock.
-#[derive(Default)]
-struct Parked {
-    is_woken: Mutex<bool>,
-    woken: Condvar,
-}
-
-impl Wake for Parked {
-    fn wake(self: Arc<Self>) {
-        *self.is_woken.lock().unwrap() = true;
-        self.woken.notify_all();
-    }
-}
-
-impl Parked {
-    fn park(&self) {
-        let is_woken = self.is_woken.lock().unwrap();
-        *self.woken.wait_while(is_woken, |is_woken| !*is_woken).unwrap() = false;
-    }
-}
 
 /// Awaits the next item. Each look is a future of its own, which is given up.
 fn next(stream: &mut ConsumerStream, parked: &Arc<Parked>) -> Option<Result<ConsumerRecords>> {

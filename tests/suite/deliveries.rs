@@ -5,7 +5,6 @@ use std::future::Future;
 use std::io::ErrorKind::{Other, StorageFull};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
@@ -14,7 +13,7 @@ use ottla::{
     Broker, BrokerOptions, Delivery, Durability, ErrorKind, ManualClock, Record, Topic, TopicConfig,
 };
 
-use crate::support::{ScriptedVfs, options, values};
+use crate::support::{Counting, ScriptedVfs, options, values};
 
 const SYNC: &str = "sync 00000000000000000000.log";
 const WRITE: &str = "write 00000000000000000000.log";
@@ -84,22 +83,6 @@ struct Unpark(std::thread::Thread);
 impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
         self.0.unpark();
-    }
-}
-
-/// Counts how often it was woken.
-#[derive(Default)]
-struct Counting(AtomicUsize);
-
-impl Wake for Counting {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-impl Counting {
-    fn count(&self) -> usize {
-        self.0.load(Ordering::SeqCst)
     }
 }
 

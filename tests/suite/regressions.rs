@@ -495,29 +495,3 @@ fn a_consumer_that_is_dropped_takes_no_commit_back() {
         assert_eq!(committed, Some(goes_on_at), "way {number}");
     }
 }
-
-/// A group whose deletion could not be written came back without the place where it commits: deleting it again wrote
-/// nothing, and was a success.
-#[test]
-fn a_group_whose_deletion_could_not_be_written_is_deleted_by_the_next() {
-    let vfs = ScriptedVfs::new();
-    let broker = vfs.open_broker().unwrap();
-    let topic = broker.create_topic("t", TopicConfig::new()).unwrap();
-    send_all(&topic, ["a", "b"]).unwrap();
-    let partition = topic.partition(0).unwrap();
-    broker.alter_group_offsets("g", [(partition, Position::new(1, None))]).unwrap();
-
-    vfs.fail_once(&format!("write {}", LOG.split_once('/').unwrap().1), 0, std::io::ErrorKind::StorageFull);
-    let error = broker.delete_group("g").unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotWritten, "{error}");
-    let committed = |broker: &Broker| {
-        let group = broker.describe_group("g").ok()?;
-        group.partitions().first()?.committed().map(Position::offset)
-    };
-    assert_eq!(committed(&broker), Some(1));
-
-    broker.delete_group("g").unwrap();
-    assert_eq!(committed(&broker), None);
-    drop((topic, broker));
-    assert_eq!(committed(&vfs.open_broker().unwrap()), None);
-}

@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
@@ -16,26 +15,10 @@ use ottla::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::support::options;
+use crate::support::{Counting, options};
 
 /// So long no test waits for what has to happen.
 pub const LONG: Duration = Duration::from_secs(60);
-
-/// Counts how often it was woken.
-#[derive(Default)]
-pub struct Counting(AtomicUsize);
-
-impl Wake for Counting {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-impl Counting {
-    pub fn count(&self) -> usize {
-        self.0.load(Ordering::SeqCst)
-    }
-}
 
 /// Polls a future of the next item once, and gives it up.
 pub fn poll_next<C>(

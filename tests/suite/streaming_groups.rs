@@ -11,8 +11,8 @@ use ottla::{
     RebalanceListener, Record, Topic, TopicConfig,
 };
 
-use crate::streaming::{Counting, LONG, poll_next, ready};
-use crate::support::{ScriptedVfs, options, send_all};
+use crate::streaming::{LONG, poll_next, ready};
+use crate::support::{Counting, ScriptedVfs, options, send_all};
 
 const INTERVAL: Duration = Duration::from_secs(30);
 const SECOND: Duration = Duration::from_secs(1);

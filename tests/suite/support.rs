@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::task::Wake;
 
 use ottla::internals::{DirEntry, EntryKind, MemoryVfs, OpenMode, Vfs, VfsFile, VfsLock, open_on};
 use ottla::{Broker, BrokerOptions, Offset, Partition, Record, Result, Start, Timestamp};
@@ -66,6 +67,22 @@ pub struct EndGuard<'a>(pub &'a AtomicBool);
 impl Drop for EndGuard<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Counts how often it was woken.
+#[derive(Default)]
+pub struct Counting(AtomicUsize);
+
+impl Wake for Counting {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Counting {
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
     }
 }
 

@@ -18,8 +18,8 @@ use crate::model::{Compression, Position};
 use crate::mutant::{self, Mutant};
 use crate::partition_log::{Assigned, IfFull, PartitionLog, Reach, Registration};
 
-/// Kafka: `offset.metadata.max.bytes`.
-const METADATA_MAX_BYTES: usize = 4096;
+/// How much may be kept beside a commit (Kafka: `offset.metadata.max.bytes`).
+pub const METADATA_MAX_BYTES: usize = 4096;
 
 /// What is to be committed of a partition.
 #[derive(Clone, Debug)]

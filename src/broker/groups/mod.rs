@@ -20,7 +20,7 @@ mod sharing;
 mod table;
 mod timers;
 
-pub use commits::{OffsetToCommit, PendingCommit};
+pub use commits::{METADATA_MAX_BYTES, OffsetToCommit, PendingCommit};
 pub use description::{GroupDescription, GroupMember, GroupPartition};
 pub use listing::GroupListing;
 pub use mailbox::Mail;
